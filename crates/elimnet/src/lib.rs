@@ -1,1 +1,3 @@
-//! Placeholder, replaced by the first commits.
+//! Cut the top off a pretrained CNN, fine-tune the rest on your images, and measure what it is worth.
+
+pub mod weights;

@@ -1,0 +1,25 @@
+//! Pretrained weights: reading, translating, checking, saving and fetching them.
+//!
+//! Everything here deals in [`Tensor`]s by name. The canonical names are torchvision's, so that what we
+//! save loads in torchvision and the other way round.
+//!
+//! Files come from strangers. They are read as data (no pickle is ever run), every length is checked
+//! against the file before memory is set aside for it, and whatever is wrong has an error of its own
+//! ([`Fault`]).
+
+mod archive;
+mod checkpoint;
+mod element;
+mod error;
+mod fault;
+mod pickle;
+mod pickle_global;
+mod pickle_tensor;
+mod safetensors;
+mod source;
+mod state_dict;
+mod torch;
+
+pub use checkpoint::{Checkpoint, Format, Tensor, read_checkpoint, read_checkpoint_from};
+pub use error::WeightsError;
+pub use fault::Fault;
