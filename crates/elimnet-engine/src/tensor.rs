@@ -1,0 +1,85 @@
+//! Arrays that cross the interface.
+
+/// A batch of images, normalised, channels last.
+///
+/// # Shapes
+/// `pixels` is `[count, height, width, channels]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Images {
+    /// Number of images.
+    pub count: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Channels.
+    pub channels: usize,
+    /// All pixels.
+    pub pixels: Vec<f32>,
+}
+
+impl Images {
+    /// Wraps pixels.
+    ///
+    /// # Panics
+    /// If the number of pixels is not the product of the other four.
+    pub fn new(count: usize, height: usize, width: usize, channels: usize, pixels: Vec<f32>) -> Self {
+        assert_eq!(
+            pixels.len(),
+            count * height * width * channels,
+            "pixels for {count}x{height}x{width}x{channels}"
+        );
+        Self { count, height, width, channels, pixels }
+    }
+
+    /// Numbers in one image.
+    pub fn image_len(&self) -> usize {
+        self.height * self.width * self.channels
+    }
+}
+
+/// A row-major matrix: logits `[n, classes]`, features `[n, channels]`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Matrix {
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of columns.
+    pub columns: usize,
+    /// All values, row by row.
+    pub values: Vec<f32>,
+}
+
+impl Matrix {
+    /// Wraps values.
+    ///
+    /// # Panics
+    /// If there are not `rows` times `columns` of them.
+    pub fn new(rows: usize, columns: usize, values: Vec<f32>) -> Self {
+        assert_eq!(values.len(), rows * columns, "values for a {rows}x{columns} matrix");
+        Self { rows, columns, values }
+    }
+
+    /// The rows, each a slice of `columns` values.
+    pub fn iter_rows(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.columns.max(1))
+    }
+
+    /// Row `index`.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn row(&self, index: usize) -> &[f32] {
+        &self.values[index * self.columns..(index + 1) * self.columns]
+    }
+}
+
+/// A tensor of the state dict under torchvision's name, in torch's layout (convolution weights `[out, in, kh, kw]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedTensor {
+    /// torchvision's name.
+    pub name: String,
+    /// torch's shape; empty for a scalar.
+    pub shape: Vec<usize>,
+    /// Values in C order. `num_batches_tracked` is a whole number too (exact up to 2^24).
+    pub values: Vec<f32>,
+}
