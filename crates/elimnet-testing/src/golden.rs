@@ -1,6 +1,9 @@
 //! Readers of the golden files in `golden/`, which `reference/*.py` wrote.
 
 mod facts;
+mod logits;
+mod tensors;
+mod train_step;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +11,9 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 
 pub use facts::{BatchNorm, CutFacts, Facts, FamilyFacts};
+pub use logits::{LogitGoldens, Logits, block_features};
+pub use tensors::{Tensor, tensors};
+pub use train_step::{Checksum, TrainStep, Whole};
 
 /// The path of a golden file.
 #[must_use]
