@@ -1,6 +1,7 @@
 //! Elimination: cutting the top off a network, as data to data.
 
-use crate::network::{Network, linear_head};
+use crate::head::Head;
+use crate::network::Network;
 use crate::shape::{Shape, ShapeError};
 
 /// A place where a network can be cut: after block `index`.
@@ -103,7 +104,7 @@ impl Network {
         let base = self.name.split('@').next().unwrap_or(&self.name);
         Self {
             name: format!("{base}@{}", blocks[index].name),
-            head: linear_head(&self.classifier, self.out_channels()[index], self.classes()),
+            head: Head::after_cut(&self.head, &self.classifier, self.out_channels()[index], self.classes()),
             blocks,
             pretrained_as: self.pretrained_as.clone(),
             input_channels: self.input_channels,

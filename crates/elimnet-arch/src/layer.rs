@@ -186,3 +186,20 @@ pub enum Activation {
     /// `exp(x) / Σ exp(x)` over the channels.
     Softmax,
 }
+
+impl Activation {
+    /// The name of torch's module.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "Identity",
+            Self::Relu => "ReLU",
+            Self::Relu6 => "ReLU6",
+            Self::Silu => "SiLU",
+            Self::Sigmoid => "Sigmoid",
+            Self::HardSwish => "Hardswish",
+            Self::HardSigmoid => "Hardsigmoid",
+            Self::Gelu => "GELU",
+            Self::Softmax => "Softmax",
+        }
+    }
+}

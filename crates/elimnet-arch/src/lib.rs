@@ -10,14 +10,19 @@
 pub mod block;
 pub mod cost;
 pub mod eliminate;
+mod head;
 pub mod layer;
 pub mod network;
 pub mod shape;
+pub mod tensor;
+pub mod validate;
 pub mod zoo;
 
 pub use block::{Argument, Block, BlockBuilder, Value};
 pub use cost::Cost;
 pub use eliminate::{Cut, EliminateError};
 pub use layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Op, Padding, Pool2d};
-pub use network::{Network, NetworkError, TensorKind, TensorSpec};
+pub use network::Network;
 pub use shape::{Shape, ShapeError};
+pub use tensor::{TensorKind, TensorSpec};
+pub use validate::NetworkError;

@@ -1,8 +1,10 @@
 //! ResNet: He et al., *Deep Residual Learning for Image Recognition*, CVPR 2016.
 
 use crate::block::{Block, BlockBuilder, Value};
-use crate::layer::{Activation, BatchNorm, Conv2d, Padding, Pool2d};
-use crate::network::{Network, linear_head};
+use crate::head::{Head, Pool};
+use crate::layer::{Activation, Conv2d, Padding, Pool2d};
+use crate::network::Network;
+use crate::zoo::ops::Norm;
 
 /// ResNet-18, layer for layer torchvision's `resnet18`.
 pub fn resnet18(classes: usize) -> Network {
@@ -20,21 +22,14 @@ pub fn resnet18(classes: usize) -> Network {
             in_channels = out_channels;
         }
     }
-    Network {
-        name: "resnet18".to_owned(),
-        pretrained_as: Some("resnet18".to_owned()),
-        input_channels: 3,
-        blocks,
-        head: linear_head("fc", in_channels, classes),
-        classifier: "fc".to_owned(),
-    }
+    Head::new(Pool::Module).linear("fc", in_channels, classes).network("resnet18", blocks)
 }
 
 fn stem() -> Block {
     let mut block = BlockBuilder::new("maxpool", "Stem");
     block.arguments([64_usize.into(), 7_usize.into(), 2_usize.into()]);
     let x = block.conv("conv1", Conv2d::square(3, 64, 7, 2), Value::INPUT);
-    let x = block.batch_norm("bn1", norm(64), x);
+    let x = block.batch_norm("bn1", Norm::TORCH.over(64), x);
     let x = block.activation("relu", Activation::Relu, x);
     block.max_pool("maxpool", Pool2d { kernel: [3, 3], stride: [2, 2], padding: Padding::same(1) }, x);
     block.build()
@@ -49,22 +44,18 @@ fn basic_block(path: &str, in_channels: usize, out_channels: usize, stride: usiz
         Conv2d::square(in_channels, out_channels, 3, stride),
         Value::INPUT,
     );
-    let x = block.batch_norm(format!("{path}.bn1"), norm(out_channels), x);
+    let x = block.batch_norm(format!("{path}.bn1"), Norm::TORCH.over(out_channels), x);
     let x = block.activation(&relu, Activation::Relu, x);
     let x = block.conv(format!("{path}.conv2"), Conv2d::square(out_channels, out_channels, 3, 1), x);
-    let x = block.batch_norm(format!("{path}.bn2"), norm(out_channels), x);
+    let x = block.batch_norm(format!("{path}.bn2"), Norm::TORCH.over(out_channels), x);
     let shortcut = if stride == 1 && in_channels == out_channels {
         Value::INPUT
     } else {
         let conv = Conv2d::square(in_channels, out_channels, 1, stride);
         let y = block.conv(format!("{path}.downsample.0"), conv, Value::INPUT);
-        block.batch_norm(format!("{path}.downsample.1"), norm(out_channels), y)
+        block.batch_norm(format!("{path}.downsample.1"), Norm::TORCH.over(out_channels), y)
     };
     let x = block.add(x, shortcut);
     block.activation(&relu, Activation::Relu, x);
     block.build()
-}
-
-fn norm(channels: usize) -> BatchNorm {
-    BatchNorm { channels, eps: 1e-5, momentum: 0.1 }
 }
