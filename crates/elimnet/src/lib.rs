@@ -1,3 +1,5 @@
 //! Cut the top off a pretrained CNN, fine-tune the rest on your images, and measure what it is worth.
 
+pub mod evaluate;
+pub mod train;
 pub mod weights;
