@@ -1,7 +1,8 @@
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fault::Fault;
+use super::matching::LoadReport;
 
 /// Why weights could not be read, matched, saved or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,33 @@ pub enum WeightsError {
         #[source]
         fault: Fault,
     },
+    /// The weights don't fit the network.
+    #[error("{}", mismatch_message(path, report))]
+    Mismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What doesn't fit, and what does.
+        report: Box<LoadReport>,
+    },
+    /// The weights could not be saved; nothing was left behind.
+    #[error("cannot write `{}`", path.display())]
+    Write {
+        /// The file that was to be written.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// One line where one tensor doesn't fit, else a list.
+fn mismatch_message(path: &Path, report: &LoadReport) -> String {
+    let file = path.file_name().unwrap_or(path.as_os_str()).display();
+    let count = report.missing.len() + report.unexpected.len() + report.mismatched.len();
+    match count {
+        1 => format!("{report} (in `{file}`)"),
+        _ => format!("{count} tensors in `{file}` don't fit the network:\n{report}"),
+    }
 }
 
 impl WeightsError {
@@ -33,6 +61,8 @@ impl WeightsError {
         match self {
             Self::Malformed { fault, .. } => fault_hint(fault).map(str::to_owned),
             Self::Io(_) => None,
+            Self::Mismatch { report, .. } => Some(mismatch_hint(report).to_owned()),
+            Self::Write { path, source } => write_hint(path, source),
             Self::Directory { path } => {
                 Some(format!("name the file itself, such as {}", path.join("best.safetensors").display()))
             }
@@ -62,6 +92,30 @@ fn fault_hint(fault: &Fault) -> Option<&'static str> {
         Fault::ElementType(_) => {
             Some("convert the weights to float32 before saving: model.float().state_dict()")
         }
+        _ => None,
+    }
+}
+
+fn mismatch_hint(report: &LoadReport) -> &'static str {
+    if report.loaded.is_empty() {
+        "no tensor fits: these are the weights of another network"
+    } else if report.missing.is_empty() && report.unexpected.is_empty() {
+        "the names fit but the shapes don't: a head for other classes, or a network of another width"
+    } else {
+        "the weights are of another network or another cut of it"
+    }
+}
+
+fn write_hint(path: &Path, source: &io::Error) -> Option<String> {
+    let folder = path.parent().unwrap_or(Path::new(".")).display();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            Some(format!("make room in {folder}, or write elsewhere"))
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            Some(format!("{folder} is not writable for you; write elsewhere"))
+        }
+        io::ErrorKind::NotFound => Some(format!("the folder {folder} does not exist")),
         _ => None,
     }
 }

@@ -8,14 +8,17 @@
 //! ([`Fault`]).
 
 mod archive;
+mod atomic;
 mod checkpoint;
 mod element;
 mod error;
 mod fault;
+mod matching;
 mod pickle;
 mod pickle_global;
 mod pickle_tensor;
 mod safetensors;
+mod save;
 mod source;
 mod state_dict;
 mod torch;
@@ -23,3 +26,5 @@ mod torch;
 pub use checkpoint::{Checkpoint, Format, Tensor, read_checkpoint, read_checkpoint_from};
 pub use error::WeightsError;
 pub use fault::Fault;
+pub use matching::{Allowance, ExpectedTensor, LoadReport, ShapeMismatch, match_tensors};
+pub use save::{encode_safetensors, write_safetensors};
