@@ -1,0 +1,215 @@
+//! Convolution: the problem's description and the three passes over it.
+//!
+//! Each pass is a matrix product over the patches that a window sees ([`crate::window`]), except where every
+//! channel is on its own ([`crate::depthwise`]). Winograd's and FFT algorithms were left out: their rounding
+//! has no bound as tight, and the bf16 tiles to come gain nothing from them.
+
+use crate::isa::Isa;
+use crate::{dense, depthwise, weight_gradient};
+
+/// Zeros around each image, in pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Padding {
+    /// Rows above.
+    pub top: usize,
+    /// Columns to the left.
+    pub left: usize,
+    /// Rows below.
+    pub bottom: usize,
+    /// Columns to the right.
+    pub right: usize,
+}
+
+impl Padding {
+    /// The same on all sides.
+    pub const fn same(pixels: usize) -> Self {
+        Self { top: pixels, left: pixels, bottom: pixels, right: pixels }
+    }
+}
+
+/// A two-dimensional convolution over channels-last images (torch.nn.Conv2d without dilation).
+///
+/// # Shapes
+/// Input `[batch, in_height, in_width, in_channels]`, output `[batch, out_height, out_width, out_channels]`,
+/// weight `[out_channels, kernel height, kernel width, in_channels / groups]` (torch's `OIHW` permuted to
+/// `OHWI`), with `out = (in + padding before + padding after − kernel) / stride + 1`, rounded down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conv2d {
+    /// Images.
+    pub batch: usize,
+    /// Rows of an input image.
+    pub in_height: usize,
+    /// Columns of an input image.
+    pub in_width: usize,
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Pixels between windows, down and across.
+    pub stride: [usize; 2],
+    /// Zeros around the images.
+    pub padding: Padding,
+    /// Independent groups of channels; equal to both channel counts for a depthwise convolution.
+    pub groups: usize,
+}
+
+impl Conv2d {
+    /// Rows of an output image.
+    ///
+    /// # Panics
+    /// If the window is higher than the padded image, or the stride is zero.
+    pub fn out_height(&self) -> usize {
+        positions(self.in_height + self.padding.top + self.padding.bottom, self.kernel[0], self.stride[0])
+    }
+
+    /// Columns of an output image.
+    ///
+    /// # Panics
+    /// If the window is wider than the padded image, or the stride is zero.
+    pub fn out_width(&self) -> usize {
+        positions(self.in_width + self.padding.left + self.padding.right, self.kernel[1], self.stride[1])
+    }
+
+    /// Values in the input.
+    pub fn input_len(&self) -> usize {
+        self.batch * self.in_height * self.in_width * self.in_channels
+    }
+
+    /// Values in the output.
+    ///
+    /// # Panics
+    /// As [`Conv2d::out_height`].
+    pub fn output_len(&self) -> usize {
+        self.batch * self.out_height() * self.out_width() * self.out_channels
+    }
+
+    /// Values in the weight.
+    pub fn weight_len(&self) -> usize {
+        self.out_channels * self.kernel[0] * self.kernel[1] * self.group_in_channels()
+    }
+
+    /// Multiplications of one forward pass that touch an input or padding value.
+    ///
+    /// # Panics
+    /// As [`Conv2d::out_height`].
+    pub fn multiply_adds(&self) -> usize {
+        self.output_len() * self.kernel[0] * self.kernel[1] * self.group_in_channels()
+    }
+
+    pub(crate) fn group_in_channels(&self) -> usize {
+        self.in_channels / self.groups
+    }
+
+    pub(crate) fn group_out_channels(&self) -> usize {
+        self.out_channels / self.groups
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+
+    fn check(&self, input: usize, weight: usize, output: usize) {
+        let Self { in_channels, out_channels, groups, .. } = *self;
+        assert!(groups > 0, "groups is zero");
+        assert!(self.kernel[0] > 0 && self.kernel[1] > 0, "kernel {:?} is empty", self.kernel);
+        assert!(
+            in_channels % groups == 0 && out_channels % groups == 0,
+            "{in_channels} input and {out_channels} output channels don't split into {groups} groups"
+        );
+        assert_eq!(input, self.input_len(), "length of the input of {self:?}");
+        assert_eq!(weight, self.weight_len(), "length of the weight of {self:?}");
+        assert_eq!(output, self.output_len(), "length of the output of {self:?}");
+    }
+}
+
+fn positions(padded: usize, kernel: usize, stride: usize) -> usize {
+    assert!(stride > 0, "stride is zero");
+    assert!(kernel <= padded, "a window of {kernel} does not fit in {padded} padded pixels");
+    (padded - kernel) / stride + 1
+}
+
+/// Slides `weight` over `input` without flipping it (cross-correlation, what torch calls `conv2d`).
+///
+/// # Shapes
+/// See [`Conv2d`]; `bias` `[out_channels]`.
+///
+/// # Panics
+/// If a slice's length is not the product of its shape, the groups do not divide the channels, or the window
+/// does not fit in the padded image.
+pub fn conv2d(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+) {
+    conv.check(input.len(), weight.len(), output.len());
+    if let Some(bias) = bias {
+        assert_eq!(bias.len(), conv.out_channels, "length of the bias of {conv:?}");
+    }
+    if output.is_empty() {
+        return;
+    }
+    if conv.is_depthwise() {
+        depthwise::forward(isa, conv, input, weight, bias, output);
+    } else {
+        dense::forward(isa, conv, input, weight, bias, output);
+    }
+}
+
+/// Gradient of the loss with respect to the input of [`conv2d`]; overwrites `input_gradient`.
+///
+/// # Shapes
+/// As [`conv2d`]; gradients have the shape of what they belong to.
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn conv2d_input_gradient(
+    isa: Isa,
+    conv: &Conv2d,
+    output_gradient: &[f32],
+    weight: &[f32],
+    input_gradient: &mut [f32],
+) {
+    conv.check(input_gradient.len(), weight.len(), output_gradient.len());
+    if input_gradient.is_empty() {
+        return;
+    }
+    if conv.is_depthwise() {
+        depthwise::input_gradient(isa, conv, output_gradient, weight, input_gradient);
+    } else {
+        dense::input_gradient(isa, conv, output_gradient, weight, input_gradient);
+    }
+}
+
+/// Gradient of the loss with respect to the weight of [`conv2d`]; overwrites `weight_gradient`.
+///
+/// The bias' gradient is [`crate::column_sums`] of the output gradient.
+///
+/// # Shapes
+/// As [`conv2d`]; gradients have the shape of what they belong to.
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn conv2d_weight_gradient(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[f32],
+    output_gradient: &[f32],
+    weight_gradient: &mut [f32],
+) {
+    conv.check(input.len(), weight_gradient.len(), output_gradient.len());
+    if weight_gradient.is_empty() {
+        return;
+    }
+    if output_gradient.is_empty() {
+        weight_gradient.fill(0.0);
+    } else if conv.is_depthwise() {
+        depthwise::weight_gradient(isa, conv, input, output_gradient, weight_gradient);
+    } else {
+        weight_gradient::dense(isa, conv, input, output_gradient, weight_gradient);
+    }
+}

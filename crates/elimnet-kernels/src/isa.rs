@@ -1,0 +1,146 @@
+//! The instruction set that the kernels run on, picked at run time.
+
+use std::fmt;
+
+use crate::simd::portable::Portable;
+use crate::simd::{Kernel, Simd};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::{avx2::Avx2, avx512::Avx512};
+
+/// Environment variable that forces an instruction set: `portable`, `avx2` or `avx512`.
+pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
+
+/// An instruction set that this machine has: a value is the proof.
+///
+/// ```
+/// use elimnet_kernels::Isa;
+/// assert!(Isa::available().contains(&Isa::portable()));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Isa(Level);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Portable(Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(Avx512),
+}
+
+/// [`ISA_VARIABLE`] names an instruction set that does not exist or that this machine lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnavailableIsa {
+    /// What the variable says.
+    pub requested: String,
+}
+
+impl fmt::Display for UnavailableIsa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let available: Vec<_> = Isa::available().iter().map(|isa| isa.name()).collect();
+        write!(f, "{ISA_VARIABLE}=`{}`: this machine has {}", self.requested, available.join(", "))
+    }
+}
+
+impl std::error::Error for UnavailableIsa {}
+
+impl Isa {
+    /// The one that every machine has.
+    pub fn portable() -> Self {
+        Self(Level::Portable(Portable))
+    }
+
+    /// All that this machine has, the best last.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut)] // other architectures have the portable one only
+        let mut available = vec![Self::portable()];
+        #[cfg(target_arch = "x86_64")]
+        {
+            available.extend(Avx2::detect().map(|avx2| Self(Level::Avx2(avx2))));
+            available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512(avx512))));
+        }
+        available
+    }
+
+    /// The best that this machine has, or the one that [`ISA_VARIABLE`] asks for.
+    ///
+    /// # Panics
+    /// If the variable asks for one that is not available; [`Isa::try_detect`] returns that as an error.
+    pub fn detect() -> Self {
+        Self::try_detect().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// As [`Isa::detect`].
+    ///
+    /// # Errors
+    /// If [`ISA_VARIABLE`] asks for one that is not available.
+    pub fn try_detect() -> Result<Self, UnavailableIsa> {
+        match std::env::var(ISA_VARIABLE) {
+            Ok(requested) => Self::from_name(&requested).ok_or(UnavailableIsa { requested }),
+            Err(_) => Ok(*Self::available().last().expect("the portable one")),
+        }
+    }
+
+    /// The available one of that [`Isa::name`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|isa| isa.name() == name)
+    }
+
+    /// As the environment variable names it.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Level::Portable(_) => "portable",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => "avx512",
+        }
+    }
+
+    /// f32 values in a register.
+    pub(crate) fn lanes(self) -> usize {
+        match self.0 {
+            Level::Portable(_) => Portable::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(_) => Avx2::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(_) => Avx512::LANES,
+        }
+    }
+
+    /// Runs `kernel` on this instruction set, on the calling thread.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self.0 {
+            Level::Portable(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx2(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512(simd) => simd.vectorize(kernel),
+        }
+    }
+}
+
+impl fmt::Display for Isa {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_find_what_is_available() {
+        for isa in Isa::available() {
+            assert_eq!(Isa::from_name(isa.name()), Some(isa));
+        }
+        assert_eq!(Isa::from_name("mmx"), None);
+    }
+
+    #[test]
+    fn an_unavailable_request_says_what_there_is() {
+        let message = UnavailableIsa { requested: "mmx".into() }.to_string();
+        assert!(message.starts_with("ELIMNET_ISA=`mmx`: this machine has portable"), "{message}");
+    }
+}

@@ -1,0 +1,77 @@
+//! What an instruction set has to offer to the generic kernels.
+//!
+//! A kernel is written once, as safe code over [`Simd`], and [`Simd::vectorize`] compiles that same code
+//! inside a function whose `#[target_feature]` list allows the wide registers. The values of the types that
+//! implement [`Simd`] are proofs: only run-time detection makes them.
+//!
+//! Rejected: one intrinsics file per kernel and instruction set (three times the code to check), and
+//! `target-cpu=native` (it hides what users get).
+
+use crate::matmul::Tile;
+
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod avx512;
+pub(crate) mod portable;
+
+/// A computation that is compiled once for each instruction set.
+pub(crate) trait Kernel {
+    type Output;
+    /// Must be `#[inline(always)]`, or the body is compiled without the wide registers.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Vectors of `LANES` f32 and the operations that the kernels need.
+#[allow(dead_code)] // used by the kernels that come next
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// One register.
+    type Vector: Copy;
+    /// Values in a register; at most [`MAX_LANES`].
+    const LANES: usize;
+    /// Heights of the matrix tiles that [`Simd::tile`] has, largest first.
+    const TILE_ROWS: [usize; 3];
+
+    fn splat(self, value: f32) -> Self::Vector;
+    /// The first `LANES` values of `values`; panics where there are fewer.
+    fn load(self, values: &[f32]) -> Self::Vector;
+    /// Writes the first `LANES` values of `values`; panics where there are fewer.
+    fn store(self, vector: Self::Vector, values: &mut [f32]);
+    /// `a · b + c`, rounded once where the machine can.
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// `a · b + c` of single values, rounded once where the machine can; vectorises in loops.
+    fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32;
+    /// Runs `kernel` where the compiler may use this instruction set.
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
+    /// Multiplies one tile of `rows` (one of `TILE_ROWS`) by `vectors` (1 or 2) registers.
+    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>);
+
+    /// As [`Simd::load`], zeros in the lanes that `values` lacks.
+    #[inline(always)]
+    fn load_partial(self, values: &[f32]) -> Self::Vector {
+        if values.len() >= Self::LANES {
+            return self.load(values);
+        }
+        let mut lanes = [0.0; MAX_LANES];
+        lanes[..values.len()].copy_from_slice(values);
+        self.load(&lanes)
+    }
+
+    /// As [`Simd::store`], as many lanes as `values` has.
+    #[inline(always)]
+    fn store_partial(self, vector: Self::Vector, values: &mut [f32]) {
+        if values.len() >= Self::LANES {
+            return self.store(vector, values);
+        }
+        let mut lanes = [0.0; MAX_LANES];
+        self.store(vector, &mut lanes);
+        let count = values.len();
+        values.copy_from_slice(&lanes[..count]);
+    }
+}
+
+/// Lanes of the widest register.
+pub(crate) const MAX_LANES: usize = 16;
+
+/// Tallest tile of any instruction set.
+pub(crate) const MAX_TILE_ROWS: usize = 12;

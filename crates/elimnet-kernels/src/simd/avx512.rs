@@ -1,0 +1,82 @@
+//! AVX-512 (F, DQ, BW, VL): the only unsafe code of this instruction set.
+#![allow(unsafe_code)] // intrinsics, and calls of functions with `#[target_feature]`
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+use crate::matmul::{Tile, TileKernel};
+
+/// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] is the only constructor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    pub(crate) fn detect() -> Option<Self> {
+        let detected = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma");
+        detected.then_some(Self(()))
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+impl Simd for Avx512 {
+    type Vector = __m512;
+    const LANES: usize = 16;
+    const TILE_ROWS: [usize; 3] = [12, 8, 4];
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32]) -> Self::Vector {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked.
+        unsafe { _mm512_loadu_ps(values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, vector: Self::Vector, values: &mut [f32]) {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked.
+        unsafe { _mm512_storeu_ps(values.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { run(self, kernel) }
+    }
+
+    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
+        match (rows, vectors) {
+            (12, 2) => self.vectorize(TileKernel::<12, 2>(tile)),
+            (12, _) => self.vectorize(TileKernel::<12, 1>(tile)),
+            (8, 2) => self.vectorize(TileKernel::<8, 2>(tile)),
+            (8, _) => self.vectorize(TileKernel::<8, 1>(tile)),
+            (_, 2) => self.vectorize(TileKernel::<4, 2>(tile)),
+            _ => self.vectorize(TileKernel::<4, 1>(tile)),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Plain arrays, for machines with none of the other instruction sets; the compiler vectorises them as far
+//! as the baseline target allows. No `unsafe`.
+
+use super::{Kernel, Simd};
+use crate::matmul::{Tile, TileKernel};
+
+/// Always there, so anyone may make it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Portable;
+
+impl Simd for Portable {
+    type Vector = [f32; 4];
+    const LANES: usize = 4;
+    const TILE_ROWS: [usize; 3] = [4, 2, 1];
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Self::Vector {
+        [value; 4]
+    }
+
+    #[inline(always)]
+    fn load(self, values: &[f32]) -> Self::Vector {
+        *values.first_chunk().expect("a whole vector to load")
+    }
+
+    #[inline(always)]
+    fn store(self, vector: Self::Vector, values: &mut [f32]) {
+        *values.first_chunk_mut().expect("room for a whole vector") = vector;
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector {
+        [a[0] * b[0] + c[0], a[1] * b[1] + c[1], a[2] * b[2] + c[2], a[3] * b[3] + c[3]]
+    }
+
+    // Not `f32::mul_add`: without the instruction that is a call into the C library.
+    #[inline(always)]
+    fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+
+    #[inline(always)]
+    fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        kernel.run(self)
+    }
+
+    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
+        match (rows, vectors) {
+            (4, 2) => TileKernel::<4, 2>(tile).run(self),
+            (4, _) => TileKernel::<4, 1>(tile).run(self),
+            (2, 2) => TileKernel::<2, 2>(tile).run(self),
+            (2, _) => TileKernel::<2, 1>(tile).run(self),
+            (_, 2) => TileKernel::<1, 2>(tile).run(self),
+            _ => TileKernel::<1, 1>(tile).run(self),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! How work is cut for rayon's current pool, and the buffers that the tasks reuse.
+//!
+//! Every cut is a function of the problem's shape alone, never of the number of threads, and sums that
+//! tasks make apart are added in the order of the tasks: the results are bit-identical on any pool.
+
+use std::cell::RefCell;
+use std::ops::{Deref, DerefMut, Range};
+
+use rayon::prelude::*;
+
+/// Pieces that a large job is cut into; enough for 16 threads to stay busy to the end.
+pub(crate) const MANY: usize = 32;
+
+/// Values that an elementwise task takes: 64 KiB of each array.
+pub(crate) const ELEMENTS: usize = 16 * 1024;
+
+thread_local! {
+    static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A buffer of **unspecified values**, borrowed from the calling thread's store: fresh pages cost more than
+/// the arithmetic of a small layer.
+pub(crate) struct Scratch {
+    buffer: Vec<f32>,
+    length: usize,
+}
+
+impl Scratch {
+    pub(crate) fn new(length: usize) -> Self {
+        let mut buffer = BUFFERS.with_borrow_mut(|buffers| match best_fit(buffers, length) {
+            Some(index) => buffers.swap_remove(index),
+            None => buffers.pop().unwrap_or_default(),
+        });
+        if buffer.len() < length {
+            buffer = vec![0.0; length];
+        }
+        Self { buffer, length }
+    }
+}
+
+/// The smallest buffer that is long enough.
+fn best_fit(buffers: &[Vec<f32>], length: usize) -> Option<usize> {
+    let fitting = buffers.iter().enumerate().filter(|(_, buffer)| buffer.len() >= length);
+    fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(index, _)| index)
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let buffer = std::mem::take(&mut self.buffer);
+        // A thread that is ending has no store any more.
+        let _ = BUFFERS.try_with(|buffers| buffers.borrow_mut().push(buffer));
+    }
+}
+
+impl Deref for Scratch {
+    type Target = [f32];
+    fn deref(&self) -> &[f32] {
+        &self.buffer[..self.length]
+    }
+}
+
+impl DerefMut for Scratch {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.length]
+    }
+}
+
+/// `0..count` in even pieces of at most `longest`.
+pub(crate) fn pieces(count: usize, longest: usize) -> impl Iterator<Item = Range<usize>> {
+    let pieces = count.div_ceil(longest).max(1);
+    let length = count.div_ceil(pieces).max(1);
+    (0..count).step_by(length).map(move |start| start..(start + length).min(count))
+}
+
+/// Length of the even pieces of [`pieces`].
+pub(crate) fn piece_length(count: usize, longest: usize) -> usize {
+    count.div_ceil(count.div_ceil(longest).max(1)).max(1)
+}
+
+/// Adds `parts`, one after the other, to `sum`.
+pub(crate) fn add_parts(sum: &mut [f32], parts: &[f32]) {
+    let length = sum.len();
+    if length == 0 {
+        return;
+    }
+    sum.par_chunks_mut(ELEMENTS).enumerate().for_each(|(chunk, sum)| {
+        for part in parts.chunks_exact(length) {
+            for (sum, value) in sum.iter_mut().zip(&part[chunk * ELEMENTS..]) {
+                *sum += value;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_the_range_once_and_are_even() {
+        for (count, longest) in [(0, 4), (1, 4), (4, 4), (5, 4), (97, 10), (100, 1)] {
+            let pieces: Vec<_> = pieces(count, longest).collect();
+            let covered: Vec<_> = pieces.iter().cloned().flatten().collect();
+            assert_eq!(covered, (0..count).collect::<Vec<_>>());
+            assert!(pieces.iter().all(|piece| piece.len() <= longest));
+            assert!(pieces.iter().all(|piece| piece.len() <= piece_length(count, longest)));
+        }
+    }
+
+    #[test]
+    fn a_scratch_buffer_has_the_length_asked_for_and_comes_back() {
+        let address = Scratch::new(100).as_ptr();
+        let again = Scratch::new(60);
+        assert_eq!((again.len(), again.as_ptr()), (60, address));
+    }
+
+    #[test]
+    fn parts_are_added_to_the_sum() {
+        let mut sum = vec![1.0, 2.0];
+        add_parts(&mut sum, &[10.0, 20.0, 100.0, 200.0]);
+        assert_eq!(sum, [111.0, 222.0]);
+    }
+}

@@ -1,0 +1,8 @@
+//! Every kernel against plain loops in f64, on every instruction set of this machine and on 1 and 3 threads.
+#![allow(missing_docs)] // a test crate
+
+mod oracle {
+    mod compare;
+    mod convolution;
+    mod run;
+}
