@@ -65,14 +65,14 @@ def trunk(family: str, model: nn.Module) -> nn.Module:
     return getattr(model, trunk_name(family))
 
 
-def _keep(sequence: nn.Sequential, path: list[str]) -> nn.Sequential:
+def keep(sequence: nn.Sequential, path: list[str]) -> nn.Sequential:
     """The children of `sequence` up to the one that `path` names, cut inside it if the path goes on."""
     kept = OrderedDict()
     for name, child in sequence.named_children():
         if name != path[0]:
             kept[name] = child
             continue
-        kept[name] = _keep(child, path[1:]) if len(path) > 1 else child
+        kept[name] = keep(child, path[1:]) if len(path) > 1 else child
         return nn.Sequential(kept)
     raise KeyError(path)
 
@@ -89,7 +89,7 @@ class CutNet(nn.Module):
         path = cut.split(".")
         if family != "resnet18":
             path = path[1:]
-        kept = _keep(trunk(family, model), path)
+        kept = keep(trunk(family, model), path)
         self.trunk_children = []
         if family == "resnet18":
             for name, child in kept.named_children():
@@ -155,10 +155,10 @@ def block_outputs(family: str, model: nn.Module, names: list[str], x: torch.Tens
     outputs = {}
     modules = dict(model.named_modules())
 
-    def keep(name):
+    def keeper(name):
         return lambda _module, _inputs, output: outputs.__setitem__(name, output.clone())
 
-    hooks = [modules[name].register_forward_hook(keep(name)) for name in names]
+    hooks = [modules[name].register_forward_hook(keeper(name)) for name in names]
     model(x)
     for hook in hooks:
         hook.remove()

@@ -1,8 +1,8 @@
 """Writes `train_step_<family>.{json,safetensors}`: one training step in f64, and how far torch's f32 is from it.
 
-Train mode, dropout and stochastic depth off, mean cross-entropy, formula weights and images. A tensor too large to ship
-is a checksum: its norm, four sums with the signs `formula.signs("sign{k}.{name}")`, and sixteen of its entries. The sums
-measure a distance: for random signs s, E[(s . a - s . b)^2] = |a - b|^2. Batch statistics are shipped whole.
+Train mode, dropout and stochastic depth off, mean cross-entropy, formula weights and images. A tensor too large to
+ship is a checksum: its norm, four sums with the signs `formula.signs("sign{k}.{name}")`, and sixteen of its entries.
+The sums measure a distance: for random signs s, E[(s . a - s . b)^2] = |a - b|^2. Batch statistics are shipped whole.
 `torch_f32_distance` is relative (L2), `torch_f32_error` of a checksum is the plain L2 norm of the difference, because
 some gradients are 0 but for rounding.
 """

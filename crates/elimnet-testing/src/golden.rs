@@ -2,8 +2,10 @@
 
 mod facts;
 mod logits;
+mod metrics;
 mod tensors;
 mod train_step;
+mod yaml_modules;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,8 +14,10 @@ use serde::de::DeserializeOwned;
 
 pub use facts::{BatchNorm, CutFacts, Facts, FamilyFacts};
 pub use logits::{LogitGoldens, Logits, block_features};
+pub use metrics::{Classification, Descent, Loss, MetricGoldens, OneCycle};
 pub use tensors::{Tensor, tensors};
 pub use train_step::{Checksum, TrainStep, Whole};
+pub use yaml_modules::{YamlModules, YamlNet, YamlTrunk};
 
 /// The path of a golden file.
 #[must_use]
