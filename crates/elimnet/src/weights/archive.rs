@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::{Read, Seek};
 
 use super::fault::Fault;
-use super::source::Source;
+use super::input::Input;
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_LENGTH: u64 = 22;
@@ -39,12 +39,12 @@ struct Entry {
 }
 
 impl Archive {
-    pub(crate) fn open<R: Read + Seek>(source: &mut Source<R>) -> Result<Self, Fault> {
-        let (offset, length) = find_directory(source)?;
+    pub(crate) fn open<R: Read + Seek>(input: &mut Input<R>) -> Result<Self, Fault> {
+        let (offset, length) = find_directory(input)?;
         if length > MOST_DIRECTORY_BYTES {
             return Err(Fault::DamagedDirectory("it is larger than 64 MiB"));
         }
-        let directory = source.read_at(offset, length, "the zip directory")?;
+        let directory = input.read_at(offset, length, "the zip directory")?;
         let mut fields = Fields(&directory);
         let mut entries = BTreeMap::new();
         while !fields.0.is_empty() {
@@ -66,7 +66,7 @@ impl Archive {
     }
 
     /// Reads an entry's bytes and checks them against their checksum.
-    pub(crate) fn read<R: Read + Seek>(&self, source: &mut Source<R>, name: &str) -> Result<Vec<u8>, Fault> {
+    pub(crate) fn read<R: Read + Seek>(&self, input: &mut Input<R>, name: &str) -> Result<Vec<u8>, Fault> {
         let entry = self.entry(name)?;
         if entry.method != 0 || entry.flags & ENCRYPTED != 0 {
             return Err(Fault::CompressedEntry { entry: name.to_owned(), method: entry.method });
@@ -74,13 +74,13 @@ impl Archive {
         if entry.stored_length != entry.length {
             return Err(Fault::DamagedDirectory("a stored entry has two lengths"));
         }
-        let header = source.read_at(entry.header_offset, 30, "a zip entry's header")?;
+        let header = input.read_at(entry.header_offset, 30, "a zip entry's header")?;
         if header[..4] != LOCAL_HEADER {
             return Err(Fault::DamagedDirectory("it points to something that is not an entry"));
         }
         let mut name_and_extra = Fields(&header[26..30]);
         let skipped = u64::from(name_and_extra.u16()?) + u64::from(name_and_extra.u16()?);
-        let bytes = source.read_at(
+        let bytes = input.read_at(
             entry.header_offset + 30 + skipped,
             entry.length,
             &format!("the zip entry `{name}`"),
@@ -98,10 +98,10 @@ impl Archive {
 }
 
 /// Offset and length of the directory, from the record at the file's end.
-fn find_directory<R: Read + Seek>(source: &mut Source<R>) -> Result<(u64, u64), Fault> {
-    let tail_length = source.length().min(END_LENGTH + LONGEST_COMMENT);
-    let tail_offset = source.length() - tail_length;
-    let tail = source.read_at(tail_offset, tail_length, "the end of the file")?;
+fn find_directory<R: Read + Seek>(input: &mut Input<R>) -> Result<(u64, u64), Fault> {
+    let tail_length = input.length().min(END_LENGTH + LONGEST_COMMENT);
+    let tail_offset = input.length() - tail_length;
+    let tail = input.read_at(tail_offset, tail_length, "the end of the file")?;
     let found = tail.windows(4).rposition(|window| window == END).ok_or(Fault::NoDirectory)?;
     let mut fields = Fields(&tail[found..]);
     fields.take(12)?;
@@ -110,19 +110,16 @@ fn find_directory<R: Read + Seek>(source: &mut Source<R>) -> Result<(u64, u64), 
         return Ok((offset.into(), length.into()));
     }
     let locator_offset = (tail_offset + found as u64).checked_sub(20).ok_or(Fault::NoDirectory)?;
-    find_directory_64(source, locator_offset)
+    find_directory_64(input, locator_offset)
 }
 
 /// The same for archives of 4 GiB and more.
-fn find_directory_64<R: Read + Seek>(
-    source: &mut Source<R>,
-    locator_offset: u64,
-) -> Result<(u64, u64), Fault> {
-    let locator = source.read_at(locator_offset, 20, "the zip64 locator")?;
+fn find_directory_64<R: Read + Seek>(input: &mut Input<R>, locator_offset: u64) -> Result<(u64, u64), Fault> {
+    let locator = input.read_at(locator_offset, 20, "the zip64 locator")?;
     if locator[..4] != END_64_LOCATOR {
         return Err(Fault::NoDirectory);
     }
-    let end = source.read_at(Fields(&locator[8..]).u64()?, 56, "the zip64 end record")?;
+    let end = input.read_at(Fields(&locator[8..]).u64()?, 56, "the zip64 end record")?;
     if end[..4] != END_64 {
         return Err(Fault::NoDirectory);
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::error::WeightsError;
 use super::fault::Fault;
-use super::source::Source;
+use super::input::Input;
 use super::{safetensors, torch};
 
 /// A tensor of a checkpoint.
@@ -91,18 +91,18 @@ pub fn read_checkpoint_from(
 }
 
 fn read(reader: impl Read + Seek) -> Result<Checkpoint, Fault> {
-    let mut source = Source::new(reader)?;
-    let format = find_format(&mut source)?;
+    let mut input = Input::new(reader)?;
+    let format = find_format(&mut input)?;
     let (tensors, metadata) = match format {
-        Format::TorchZip => (torch::read_zip(&mut source)?, BTreeMap::new()),
-        Format::TorchLegacy => (torch::read_legacy(&mut source)?, BTreeMap::new()),
-        Format::Safetensors => safetensors::read(&mut source)?,
+        Format::TorchZip => (torch::read_zip(&mut input)?, BTreeMap::new()),
+        Format::TorchLegacy => (torch::read_legacy(&mut input)?, BTreeMap::new()),
+        Format::Safetensors => safetensors::read(&mut input)?,
     };
     Ok(Checkpoint { tensors, metadata, format })
 }
 
-fn find_format<R: Read + Seek>(source: &mut Source<R>) -> Result<Format, Fault> {
-    let start = source.read_start(16)?;
+fn find_format<R: Read + Seek>(input: &mut Input<R>) -> Result<Format, Fault> {
+    let start = input.read_start(16)?;
     if start.is_empty() {
         return Err(Fault::Empty);
     }

@@ -1,8 +1,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::download::DownloadError;
 use super::fault::Fault;
 use super::matching::LoadReport;
+use super::pretrained::PRETRAINED;
 
 /// Why weights could not be read, matched, saved or fetched.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +45,38 @@ pub enum WeightsError {
         #[source]
         source: io::Error,
     },
+    /// There are no pretrained weights for a network of this name.
+    #[error("there are no pretrained weights for `{network}`")]
+    NotPretrained {
+        /// The name asked for.
+        network: String,
+    },
+    /// The system doesn't say where caches are.
+    #[error(
+        "there is no folder to keep downloaded weights in: ELIMNET_CACHE, XDG_CACHE_HOME and HOME are not set"
+    )]
+    NoCacheFolder,
+    /// A file of weights is not the one that its name promises.
+    #[error("`{}` has the SHA-256 {found}, expected one that starts with {expected}", path.display())]
+    WrongHash {
+        /// The file.
+        path: PathBuf,
+        /// The digits that its name promises.
+        expected: String,
+        /// All digits of what it has.
+        found: String,
+    },
+    /// The weights could not be fetched.
+    #[error("cannot fetch {url}")]
+    Download {
+        /// Where they are.
+        url: String,
+        /// Where they belong on this machine.
+        place: PathBuf,
+        /// What went wrong.
+        #[source]
+        cause: DownloadError,
+    },
 }
 
 /// One line where one tensor doesn't fit, else a list.
@@ -63,6 +97,16 @@ impl WeightsError {
             Self::Io(_) => None,
             Self::Mismatch { report, .. } => Some(mismatch_hint(report).to_owned()),
             Self::Write { path, source } => write_hint(path, source),
+            Self::NotPretrained { .. } => Some(format!("there are weights for {}", known_networks())),
+            Self::NoCacheFolder => Some("set ELIMNET_CACHE to a folder".to_owned()),
+            Self::WrongHash { path, .. } if path.extension().is_some_and(|extension| extension == "part") => {
+                Some("the server or a proxy sent another file; it was removed, try again".to_owned())
+            }
+            Self::WrongHash { path, .. } => Some(format!("remove {} and fetch it again", path.display())),
+            Self::Download { url, place, .. } => Some(format!(
+                "without a network: fetch {url} elsewhere and put it at {}; or name a mirror in ELIMNET_WEIGHTS_URL",
+                place.display()
+            )),
             Self::Directory { path } => {
                 Some(format!("name the file itself, such as {}", path.join("best.safetensors").display()))
             }
@@ -94,6 +138,10 @@ fn fault_hint(fault: &Fault) -> Option<&'static str> {
         }
         _ => None,
     }
+}
+
+fn known_networks() -> String {
+    PRETRAINED.iter().map(|weights| weights.network).collect::<Vec<_>>().join(", ")
 }
 
 fn mismatch_hint(report: &LoadReport) -> &'static str {

@@ -9,22 +9,29 @@
 
 mod archive;
 mod atomic;
+mod cache;
 mod checkpoint;
+mod download;
 mod element;
 mod error;
 mod fault;
+mod input;
 mod matching;
 mod pickle;
 mod pickle_global;
 mod pickle_tensor;
+mod pretrained;
 mod safetensors;
 mod save;
-mod source;
+
 mod state_dict;
 mod torch;
 
+pub use cache::{Source, cache_folder, locate_or_download, locate_or_download_weights};
 pub use checkpoint::{Checkpoint, Format, Tensor, read_checkpoint, read_checkpoint_from};
+pub use download::DownloadError;
 pub use error::WeightsError;
 pub use fault::Fault;
 pub use matching::{Allowance, ExpectedTensor, LoadReport, ShapeMismatch, match_tensors};
+pub use pretrained::{Interpolation, PRETRAINED, Pretrained};
 pub use save::{encode_safetensors, write_safetensors};

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::checkpoint::Tensor;
 use super::element::Element;
 use super::fault::Fault;
-use super::source::Source;
+use super::input::Input;
 use super::state_dict::without_wrappers;
 
 /// The format's own limit.
@@ -35,16 +35,16 @@ struct Info {
 
 type TensorsAndMetadata = (BTreeMap<String, Tensor>, BTreeMap<String, String>);
 
-pub(super) fn read<R: Read + Seek>(source: &mut Source<R>) -> Result<TensorsAndMetadata, Fault> {
-    let length = source.read_at(0, 8, "the length of the header")?;
+pub(super) fn read<R: Read + Seek>(input: &mut Input<R>) -> Result<TensorsAndMetadata, Fault> {
+    let length = input.read_at(0, 8, "the length of the header")?;
     let length = length.iter().rev().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
     if length > MOST_HEADER_BYTES {
         return Err(Fault::HeaderTooLarge { claimed: length, limit: MOST_HEADER_BYTES });
     }
-    let header = source.read_at(8, length, "the header")?;
+    let header = input.read_at(8, length, "the header")?;
     let header: Header = serde_json::from_slice(&header).map_err(Fault::Header)?;
     let data_offset = 8 + length;
-    check_offsets(&header.tensors, source.length() - data_offset)?;
+    check_offsets(&header.tensors, input.length() - data_offset)?;
     if header.tensors.is_empty() {
         return Err(Fault::NoTensors { entries: header.metadata.into_keys().take(10).collect() });
     }
@@ -53,7 +53,7 @@ pub(super) fn read<R: Read + Seek>(source: &mut Source<R>) -> Result<TensorsAndM
         let (start, end) = info.data_offsets;
         let element = Element::from_safetensors(&info.dtype)?;
         let bytes =
-            source.read_at(data_offset + start as u64, (end - start) as u64, &format!("tensor `{name}`"))?;
+            input.read_at(data_offset + start as u64, (end - start) as u64, &format!("tensor `{name}`"))?;
         tensors.insert(name, Tensor { shape: info.shape, values: element.decode(&bytes) });
     }
     Ok((without_wrappers(tensors), header.metadata))

@@ -8,9 +8,9 @@ use std::rc::Rc;
 use super::archive::Archive;
 use super::checkpoint::Tensor;
 use super::fault::Fault;
+use super::input::Input;
 use super::pickle::{Object, Pickle, read_pickle};
 use super::pickle_tensor::{StorageView, TensorView};
-use super::source::Source;
 use super::state_dict::select_state_dict;
 
 /// The first pickle of a legacy file: protocol 2 and a number that says "PyTorch".
@@ -24,27 +24,27 @@ const MOST_VALUES_PER_BYTE: u64 = 4;
 type Tensors = BTreeMap<String, Tensor>;
 
 /// Reads a zip checkpoint.
-pub(super) fn read_zip<R: Read + Seek>(source: &mut Source<R>) -> Result<Tensors, Fault> {
-    let archive = Archive::open(source)?;
+pub(super) fn read_zip<R: Read + Seek>(input: &mut Input<R>) -> Result<Tensors, Fault> {
+    let archive = Archive::open(input)?;
     let pickle_name = archive.names().find(|name| *name == "data.pkl" || name.ends_with("/data.pkl"));
     let pickle_name = pickle_name.ok_or_else(|| Fault::NoEntry("data.pkl".to_owned()))?.to_owned();
     let folder = pickle_name.trim_end_matches("data.pkl").to_owned();
     let byte_order = format!("{folder}byteorder");
-    if archive.names().any(|name| name == byte_order) && archive.read(source, &byte_order)? != b"little" {
+    if archive.names().any(|name| name == byte_order) && archive.read(input, &byte_order)? != b"little" {
         return Err(Fault::BigEndian);
     }
     if archive.length(&pickle_name)? > MOST_PICKLE_BYTES {
         return Err(Fault::PickleTooLarge { limit: MOST_PICKLE_BYTES as usize, unit: "bytes" });
     }
-    let pickle = read_pickle(&archive.read(source, &pickle_name)?)?;
-    read_tensors(&pickle, source.length(), |storage| {
-        archive.read(source, &format!("{folder}data/{}", storage.key))
+    let pickle = read_pickle(&archive.read(input, &pickle_name)?)?;
+    read_tensors(&pickle, input.length(), |storage| {
+        archive.read(input, &format!("{folder}data/{}", storage.key))
     })
 }
 
 /// Reads a legacy checkpoint.
-pub(super) fn read_legacy<R: Read + Seek>(source: &mut Source<R>) -> Result<Tensors, Fault> {
-    let start = source.read_start(MOST_PICKLE_BYTES)?;
+pub(super) fn read_legacy<R: Read + Seek>(input: &mut Input<R>) -> Result<Tensors, Fault> {
+    let start = input.read_start(MOST_PICKLE_BYTES)?;
     let mut position = LEGACY_MAGIC.len();
     let mut next = || {
         let pickle = read_pickle(&start[position..]);
@@ -62,11 +62,11 @@ pub(super) fn read_legacy<R: Read + Seek>(source: &mut Source<R>) -> Result<Tens
     }
     let pickle = next()?;
     let keys = legacy_keys(&next()?)?;
-    let storages = locate_legacy_storages(source, position as u64, &keys, &declared_storages(&pickle)?)?;
-    read_tensors(&pickle, source.length(), |storage| {
+    let storages = locate_legacy_storages(input, position as u64, &keys, &declared_storages(&pickle)?)?;
+    read_tensors(&pickle, input.length(), |storage| {
         let offset = storages.get(&storage.key).ok_or_else(|| Fault::NoEntry(storage.key.to_string()))?;
         let length = storage_bytes(storage)?;
-        source.read_at(*offset, length, &format!("the storage `{}`", storage.key))
+        input.read_at(*offset, length, &format!("the storage `{}`", storage.key))
     })
 }
 
@@ -91,7 +91,7 @@ fn declared_storages(pickle: &Pickle) -> Result<BTreeMap<Rc<str>, StorageView>, 
 
 /// Where each storage's bytes start: after its 64-bit element count, one storage behind the other.
 fn locate_legacy_storages<R: Read + Seek>(
-    source: &mut Source<R>,
+    input: &mut Input<R>,
     mut position: u64,
     keys: &[Rc<str>],
     declared: &BTreeMap<Rc<str>, StorageView>,
@@ -99,7 +99,7 @@ fn locate_legacy_storages<R: Read + Seek>(
     let mut offsets = BTreeMap::new();
     for key in keys {
         let storage = declared.get(key).ok_or_else(|| Fault::NoEntry(key.to_string()))?;
-        let count = source.read_at(position, 8, &format!("the length of the storage `{key}`"))?;
+        let count = input.read_at(position, 8, &format!("the length of the storage `{key}`"))?;
         let found = count.iter().rev().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
         let expected = storage_bytes(storage)?;
         if found != storage.length as u64 {

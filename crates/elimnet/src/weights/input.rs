@@ -3,12 +3,12 @@ use std::io::{Read, Seek, SeekFrom};
 use super::fault::Fault;
 
 /// A file, or bytes in memory, of known length. Nothing is allocated before the length allows it.
-pub(crate) struct Source<R> {
+pub(crate) struct Input<R> {
     reader: R,
     length: u64,
 }
 
-impl<R: Read + Seek> Source<R> {
+impl<R: Read + Seek> Input<R> {
     pub(crate) fn new(mut reader: R) -> Result<Self, Fault> {
         let length = reader.seek(SeekFrom::End(0))?;
         Ok(Self { reader, length })
