@@ -23,7 +23,6 @@ pub(crate) trait Kernel {
 }
 
 /// Vectors of `LANES` f32 and the operations that the kernels need.
-#[allow(dead_code)] // used by the kernels that come next
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// One register.
     type Vector: Copy;
