@@ -101,10 +101,13 @@ impl Network {
     /// If there is no block `index`.
     pub fn cut_after(&self, index: usize) -> Self {
         let blocks = self.blocks[..=index].to_vec();
+        let out_channels = self.out_channels()[index];
+        let row = blocks[index].row + 1;
+        let head = Head::after_cut(&self.head, &self.classifier, out_channels, self.classes(), row);
         let base = self.name.split('@').next().unwrap_or(&self.name);
         Self {
             name: format!("{base}@{}", blocks[index].name),
-            head: Head::after_cut(&self.head, &self.classifier, self.out_channels()[index], self.classes()),
+            head,
             blocks,
             pretrained_as: self.pretrained_as.clone(),
             input_channels: self.input_channels,

@@ -40,11 +40,13 @@ impl Head {
 
     /// Ends a network that was cut: one Linear called `path` on the mean over all pixels. The pooling is a torch module
     /// where `replaced`, the head that was there before, had one.
+    /// Its rows in the table count from `first_row`.
     pub(crate) fn after_cut(
         replaced: &[Block],
         path: &str,
         in_features: usize,
         classes: usize,
+        first_row: usize,
     ) -> Vec<Block> {
         let is_pool = |op: &Op| matches!(op, Op::GlobalAvgPool | Op::AdaptiveAvgPool { .. });
         let mut layers = replaced.iter().flat_map(|block| &block.layers);
@@ -52,7 +54,9 @@ impl Head {
             Some(layer) if layer.path.is_none() => Pool::Function,
             _ => Pool::Module,
         };
-        Self::new(pool).linear(path, in_features, classes).blocks
+        let mut head = Self::new(pool).linear(path, in_features, classes).blocks;
+        number_rows(&mut head, first_row);
+        head
     }
 
     pub(crate) fn linear(self, path: &str, in_features: usize, out_features: usize) -> Self {
@@ -82,18 +86,24 @@ impl Head {
     /// The network of these parts; its last module is the classifier, every block a row of its own.
     pub(crate) fn network(self, name: &str, blocks: Vec<Block>) -> Network {
         let classifier = self.blocks[self.blocks.len() - 1].name.clone();
-        let mut network = Network {
+        let (mut blocks, mut head) = (blocks, self.blocks);
+        number_rows(&mut blocks, 0);
+        number_rows(&mut head, blocks.len());
+        Network {
             name: name.to_owned(),
             pretrained_as: Some(name.to_owned()),
             input_channels: 3,
             blocks,
-            head: self.blocks,
+            head,
             classifier,
-        };
-        for (row, block) in network.blocks.iter_mut().chain(&mut network.head).enumerate() {
-            block.row = row;
         }
-        network
+    }
+}
+
+/// Makes every block a row of its own.
+fn number_rows(blocks: &mut [Block], first: usize) {
+    for (offset, block) in blocks.iter_mut().enumerate() {
+        block.row = first + offset;
     }
 }
 

@@ -202,4 +202,20 @@ impl Activation {
             Self::Softmax => "Softmax",
         }
     }
+
+    /// The activation that a model file calls `name`: torch's name in any case, or `Swish`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_lowercase().as_str() {
+            "identity" => Self::Identity,
+            "relu" => Self::Relu,
+            "relu6" => Self::Relu6,
+            "silu" | "swish" => Self::Silu,
+            "sigmoid" => Self::Sigmoid,
+            "hardswish" => Self::HardSwish,
+            "hardsigmoid" => Self::HardSigmoid,
+            "gelu" => Self::Gelu,
+            "softmax" => Self::Softmax,
+            _ => return None,
+        })
+    }
 }

@@ -14,8 +14,10 @@ mod head;
 pub mod layer;
 pub mod network;
 pub mod shape;
+pub mod table;
 pub mod tensor;
 pub mod validate;
+pub mod yaml;
 pub mod zoo;
 
 pub use block::{Argument, Block, BlockBuilder, Value};
@@ -24,5 +26,6 @@ pub use eliminate::{Cut, EliminateError};
 pub use layer::{Activation, BatchNorm, Conv2d, Layer, Linear, Op, Padding, Pool2d};
 pub use network::Network;
 pub use shape::{Shape, ShapeError};
+pub use table::Row;
 pub use tensor::{TensorKind, TensorSpec};
 pub use validate::NetworkError;
