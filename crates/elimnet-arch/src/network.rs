@@ -26,7 +26,7 @@ pub struct Network {
     pub blocks: Vec<Block>,
     /// What turns the trunk's output into logits.
     pub head: Vec<Block>,
-    /// Path that a new last [`Linear`] gets: the family's own, `fc` or `classifier.1`.
+    /// Path that a new last Linear gets: the family's own, `fc` or `classifier.1`.
     pub classifier: String,
 }
 

@@ -1,4 +1,4 @@
-//! The seed's YAML language: a table of rows, each a module with arguments, as a [`Network`].
+//! The seed's YAML language: a table of rows, each a module with arguments, as a [`Network`](crate::Network).
 //!
 //! ```yaml
 //! input_channel: 3
