@@ -6,6 +6,7 @@ use std::path::Path;
 use super::error::WeightsError;
 use super::fault::Fault;
 use super::input::Input;
+use super::timm::translate_timm;
 use super::{safetensors, torch};
 
 /// A tensor of a checkpoint.
@@ -63,6 +64,12 @@ impl fmt::Display for Format {
 /// `model_state_dict`, `model_state` or `model` is found, what lies beside it (epoch, optimizer) is left
 /// out, and the prefixes of `DataParallel` (`module.`) and `torch.compile` (`_orig_mod.`) are stripped.
 ///
+/// Weights with timm's names come out with torchvision's, for the networks that are the same in both:
+/// `resnet18`, `efficientnet_b0`, `mobilenetv3_large_100`, `mobilenetv3_small_100`, `mobilenetv2_100`,
+/// `mnasnet_100` and `vgg11`. timm's MobileNetV3 has another eps in batch norm (1e-5, torchvision 1e-3);
+/// the running variances are shifted by the difference, so that the outputs are timm's. The `tf_` variants
+/// pad differently, which no checkpoint shows: they load, but with worse outputs than in timm.
+///
 /// # Errors
 /// [`WeightsError::Io`] where the file cannot be read, [`WeightsError::Malformed`] where it is not a
 /// checkpoint, is damaged, or holds more than data.
@@ -98,7 +105,7 @@ fn read(reader: impl Read + Seek) -> Result<Checkpoint, Fault> {
         Format::TorchLegacy => (torch::read_legacy(&mut input)?, BTreeMap::new()),
         Format::Safetensors => safetensors::read(&mut input)?,
     };
-    Ok(Checkpoint { tensors, metadata, format })
+    Ok(Checkpoint { tensors: translate_timm(tensors), metadata, format })
 }
 
 fn find_format<R: Read + Seek>(input: &mut Input<R>) -> Result<Format, Fault> {

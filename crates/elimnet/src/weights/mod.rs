@@ -25,6 +25,8 @@ mod safetensors;
 mod save;
 
 mod state_dict;
+mod timm;
+mod timm_block;
 mod torch;
 
 pub use cache::{Source, cache_folder, locate_or_download, locate_or_download_weights};
