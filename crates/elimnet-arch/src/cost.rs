@@ -31,7 +31,7 @@ impl Network {
     /// # Errors
     /// If the image does not fit the network.
     pub fn multiply_adds(&self, input: Shape) -> Result<u64, ShapeError> {
-        Ok(self.costs(input)?.iter().map(|cost| cost.multiply_adds).sum())
+        Ok(self.costs(input)?.iter().fold(0, |sum, cost| cost.multiply_adds.saturating_add(sum)))
     }
 
     /// Costs of every block, head blocks last.
@@ -80,7 +80,7 @@ impl Network {
             peak = peak.max(block.peak_activations(input, &shapes));
             input = shapes.last().copied().unwrap_or(input);
         }
-        Ok(peak * size_of::<f32>())
+        Ok(peak.saturating_mul(size_of::<f32>()))
     }
 }
 
@@ -100,7 +100,7 @@ impl Block {
             self.layers.iter().zip(&shapes).map(|(layer, &out)| op_multiply_adds(&layer.op, out));
         Ok(Cost {
             parameters: self.parameters(),
-            multiply_adds: multiply_adds.sum(),
+            multiply_adds: multiply_adds.fold(0, u64::saturating_add),
             in_channels: input.channels,
             output: shapes.last().copied().unwrap_or(input),
         })
@@ -117,8 +117,7 @@ impl Block {
                 .iter()
                 .enumerate()
                 .filter(|&(value, _)| value <= step + 1 && last_use(value) >= step)
-                .map(|(_, &len)| len)
-                .sum()
+                .fold(0, |sum: usize, (_, &len)| sum.saturating_add(len))
         };
         (0..self.layers.len()).map(alive_at).max().unwrap_or(0)
     }
@@ -140,7 +139,7 @@ fn op_multiply_adds(op: &Op, output: Shape) -> u64 {
     match op {
         Op::Conv2d(conv) => {
             let per_output = conv.in_channels / conv.groups * conv.kernel[0] * conv.kernel[1];
-            output.len() as u64 * per_output as u64
+            (output.len() as u64).saturating_mul(per_output as u64)
         }
         Op::Linear(linear) => (linear.in_features * linear.out_features) as u64,
         _ => 0,

@@ -33,6 +33,20 @@ pub enum EliminateError {
         /// The cuts that there are.
         available: String,
     },
+    /// A block that can't be dropped: it has no shortcut past it.
+    #[error("block `{block}` of `{network}` can't be dropped: only blocks that add to their own input can")]
+    NotRemovable {
+        /// Name of the network.
+        network: String,
+        /// Name of the block, or its index after `#`.
+        block: String,
+    },
+    /// A tail that is not written as one.
+    #[error("there is no tail `{tail}`, expected `conv:OUTxKERNEL`, say `conv:256x3`")]
+    UnknownTail {
+        /// What was written.
+        tail: String,
+    },
 }
 
 impl Network {
@@ -48,14 +62,14 @@ impl Network {
         let mut cuts = Vec::with_capacity(self.blocks.len());
         for (index, (block, cost)) in self.blocks.iter().zip(&costs).enumerate() {
             parameters += cost.parameters;
-            multiply_adds += cost.multiply_adds;
+            multiply_adds = cost.multiply_adds.saturating_add(multiply_adds);
             let out_channels = cost.output.channels;
             cuts.push(Cut {
                 name: block.name.clone(),
                 index,
                 out_channels,
-                parameters: parameters + (out_channels + 1) * classes,
-                multiply_adds: multiply_adds + (out_channels * classes) as u64,
+                parameters: out_channels.saturating_add(1).saturating_mul(classes).saturating_add(parameters),
+                multiply_adds: (out_channels.saturating_mul(classes) as u64).saturating_add(multiply_adds),
             });
         }
         Ok(cuts)

@@ -16,9 +16,9 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Numbers in one sample.
+    /// Numbers in one sample (as many as can be said, for the absurd networks that a file may hold).
     pub fn len(self) -> usize {
-        self.channels * self.height * self.width
+        self.channels.saturating_mul(self.pixels())
     }
 
     /// Whether there are none.
@@ -28,7 +28,7 @@ impl Shape {
 
     /// Rows times columns.
     pub fn pixels(self) -> usize {
-        self.height * self.width
+        self.height.saturating_mul(self.width)
     }
 }
 
@@ -167,11 +167,13 @@ impl Block {
         input: Shape,
     ) -> Result<Shape, ShapeError> {
         let fit = |size: usize, kernel: usize, stride: usize| match size.checked_sub(kernel) {
-            Some(slack) => Ok(slack / stride + 1),
+            Some(slack) => Ok((slack / stride).saturating_add(1)),
             None => Err(ShapeError::TooSmall { block: self.name.clone(), kernel, input }),
         };
-        let height = fit(input.height + padding.top + padding.bottom, kernel[0], stride[0])?;
-        let width = fit(input.width + padding.left + padding.right, kernel[1], stride[1])?;
+        let padded =
+            |size: usize, before: usize, after: usize| size.saturating_add(before).saturating_add(after);
+        let height = fit(padded(input.height, padding.top, padding.bottom), kernel[0], stride[0])?;
+        let width = fit(padded(input.width, padding.left, padding.right), kernel[1], stride[1])?;
         Ok(Shape { height, width, ..input })
     }
 

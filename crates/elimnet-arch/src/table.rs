@@ -53,7 +53,7 @@ impl Row {
             module: first.0.module.clone(),
             arguments: first.0.arguments.clone(),
             parameters: repeats.iter().map(|(_, cost)| cost.parameters).sum(),
-            multiply_adds: repeats.iter().map(|(_, cost)| cost.multiply_adds).sum(),
+            multiply_adds: repeats.iter().fold(0, |sum, (_, cost)| cost.multiply_adds.saturating_add(sum)),
             in_channels: first.1.in_channels,
             out_channels: output.channels,
             output_shape: [output.channels, output.height, output.width],

@@ -1,5 +1,7 @@
 //! Checks of networks that came from outside, from a file's metadata.
 
+use std::collections::HashSet;
+
 use crate::block::Block;
 use crate::layer::{Layer, Op, Padding};
 use crate::network::Network;
@@ -36,6 +38,24 @@ pub enum NetworkError {
         /// What is wrong.
         reason: String,
     },
+    /// More blocks, or layers in a block, than any network needs.
+    #[error("{what} has {count} {parts}, expected at most {MOST_PARTS}")]
+    TooLarge {
+        /// The network or a block.
+        what: String,
+        /// How many there are.
+        count: usize,
+        /// What is counted.
+        parts: &'static str,
+    },
+    /// Two blocks of one name: a cut after it would be ambiguous.
+    #[error("network `{network}` has two blocks called `{block}`")]
+    DuplicateBlock {
+        /// Name of the network.
+        network: String,
+        /// Name of the blocks.
+        block: String,
+    },
     /// Two tensors of one name.
     #[error("network `{network}` names tensor `{tensor}` twice")]
     DuplicateTensor {
@@ -63,13 +83,19 @@ impl Network {
                 return Err(NetworkError::Empty { network: self.name.clone(), part: part.to_owned() });
             }
         }
+        check_parts(&format!("network `{}`", self.name), "blocks", self.all_blocks().count())?;
+        let mut names = HashSet::new();
         for block in self.all_blocks() {
             block.validate(&self.name)?;
+            if !names.insert(&block.name) {
+                let (network, block) = (self.name.clone(), block.name.clone());
+                return Err(NetworkError::DuplicateBlock { network, block });
+            }
         }
         if self.classes() == 0 {
             return Err(NetworkError::NoClassifier { network: self.name.clone() });
         }
-        let mut names = std::collections::HashSet::new();
+        let mut names = HashSet::new();
         for tensor in self.tensors() {
             if !names.insert(tensor.name.clone()) {
                 return Err(NetworkError::DuplicateTensor {
@@ -84,6 +110,10 @@ impl Network {
 
 /// Largest number that a file may state for a channel count, kernel, stride or padding.
 const LIMIT: usize = 1 << 20;
+/// Most blocks of a network and most layers of a block.
+const MOST_PARTS: usize = 4096;
+/// Most numbers of one weight: sums of as many over all layers do not overflow.
+const MOST_WEIGHTS: usize = 1 << 40;
 
 impl Block {
     fn validate(&self, network: &str) -> Result<(), NetworkError> {
@@ -93,6 +123,7 @@ impl Block {
                 part: format!("block `{}`", self.name),
             });
         }
+        check_parts(&format!("block `{}`", self.name), "layers", self.layers.len())?;
         for (index, layer) in self.layers.iter().enumerate() {
             let arity = if matches!(layer.op, Op::Add | Op::Scale) { 2 } else { 1 };
             if layer.inputs.len() != arity || layer.inputs.iter().any(|&value| value > index) {
@@ -136,7 +167,8 @@ impl Layer {
                         conv.groups, conv.in_channels, conv.out_channels
                     ));
                 }
-                Ok(())
+                let [height, width] = conv.kernel;
+                check_weights(&[conv.out_channels, conv.in_channels / conv.groups, height, width])
             }
             Op::MaxPool(pool) | Op::AvgPool(pool) => {
                 positive("kernel", &pool.kernel)?;
@@ -148,14 +180,36 @@ impl Layer {
                 check_fraction("momentum", norm.momentum)?;
                 check_fraction("eps", norm.eps)
             }
-            Op::Linear(linear) => positive("features", &[linear.in_features, linear.out_features]),
+            Op::Linear(linear) => {
+                let features = [linear.in_features, linear.out_features];
+                positive("features", &features)?;
+                check_weights(&features)
+            }
             &Op::AdaptiveAvgPool { height, width } => positive("grid", &[height, width]),
             &Op::Dropout { probability } | &Op::StochasticDepth { probability } => {
-                check_fraction("probability", probability)
+                if (0.0..1.0).contains(&probability) {
+                    return Ok(());
+                }
+                Err(format!("probability is {probability}, expected 0 to below 1"))
             }
             _ => Ok(()),
         }
     }
+}
+
+fn check_parts(what: &str, parts: &'static str, count: usize) -> Result<(), NetworkError> {
+    if count <= MOST_PARTS {
+        return Ok(());
+    }
+    Err(NetworkError::TooLarge { what: what.to_owned(), count, parts })
+}
+
+fn check_weights(shape: &[usize]) -> Result<(), String> {
+    let count = shape.iter().try_fold(1_usize, |product, &size| product.checked_mul(size));
+    if count.is_some_and(|count| count <= MOST_WEIGHTS) {
+        return Ok(());
+    }
+    Err(format!("a weight of shape {shape:?} is too large"))
 }
 
 fn check_padding(padding: Padding) -> Result<(), String> {

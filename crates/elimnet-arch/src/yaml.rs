@@ -45,7 +45,7 @@
 //! what stands before is the trunk, which can be cut.
 
 mod arguments;
-mod convolution;
+pub(crate) mod convolution;
 mod error;
 mod inverted_residual;
 mod module;

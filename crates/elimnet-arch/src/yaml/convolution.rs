@@ -135,7 +135,7 @@ pub(super) fn bottleneck(arguments: &Arguments<'_>, scope: &mut Scope<'_>) -> Re
 }
 
 /// `PATH.conv`, `PATH.bn`, `PATH.act`; without an activation the last one is an `Identity`.
-fn conv_norm_act(
+pub(crate) fn conv_norm_act(
     block: &mut BlockBuilder,
     path: &str,
     conv: Conv2d,
