@@ -7,17 +7,40 @@
 //!
 //! A broken contract (a slice of the wrong length) panics at the public door; nothing returns a `Result`.
 
+mod activation;
+mod columns;
 mod conv2d;
 mod dense;
 mod depthwise;
+mod elementwise;
+mod exp;
 mod isa;
+mod linear;
 mod matmul;
+mod norm;
+mod optimizer;
 mod pack;
+mod pool;
 pub mod reference;
 mod simd;
 mod threads;
 mod weight_gradient;
 mod window;
 
+pub use activation::{
+    Activation, activate, activate_in_place, activation_gradient, softmax, softmax_gradient,
+};
+pub use columns::column_sums;
 pub use conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
+pub use elementwise::{Images, add, add_assign, scale_channels};
 pub use isa::{ISA_VARIABLE, Isa, UnavailableIsa};
+pub use linear::{Linear, linear, linear_input_gradient, linear_parameter_gradients};
+pub use norm::{
+    BatchNorm, batch_norm_backward, batch_norm_parameter_gradients, batch_statistics, normalize, scale_shift,
+};
+pub use optimizer::{AdamW, Sgd, adamw_step, sgd_momentum_step};
+pub use pool::{
+    AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
+    avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,
+    scale_channels_scale_gradient,
+};

@@ -38,6 +38,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn store(self, vector: Self::Vector, values: &mut [f32]);
     /// `a · b + c`, rounded once where the machine can.
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn subtract(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `a · b + c` of single values, rounded once where the machine can; vectorises in loops.
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32;
     /// Runs `kernel` where the compiler may use this instruction set.

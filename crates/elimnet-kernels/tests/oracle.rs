@@ -2,7 +2,13 @@
 #![allow(missing_docs)] // a test crate
 
 mod oracle {
+    mod activations;
     mod compare;
     mod convolution;
+    mod elementwise;
+    mod linear;
+    mod norm;
+    mod optimizer;
+    mod pooling;
     mod run;
 }

@@ -1,0 +1,185 @@
+use elimnet_kernels::{
+    BatchNorm, batch_norm_backward, batch_norm_parameter_gradients, batch_statistics, column_sums, normalize,
+    reference, scale_shift,
+};
+
+use super::compare::{first_difference, within};
+use super::run::{Numbers, on_every_isa, widen};
+
+const EPSILON: f64 = 1e-5;
+
+/// Rows and channels: around the lanes, around the folding of short rows (128), one and several tasks.
+const SHAPES: [[usize; 2]; 22] = [
+    [1, 1],
+    [2, 1],
+    [5, 3],
+    [129, 1],
+    [1000, 3],
+    [7, 4],
+    [9, 15],
+    [8, 16],
+    [50, 17],
+    [33, 24],
+    [300, 40],
+    [3, 127],
+    [3, 128],
+    [3, 129],
+    [70, 144],
+    [20, 672],
+    [2, 1280],
+    [2000, 32],
+    [1025, 96],
+    [5000, 16],
+    [20_000, 7],
+    [700, 257],
+];
+
+#[test]
+fn statistics_are_close_to_exact() {
+    for [rows, channels] in SHAPES {
+        // A mean that is a thousand standard deviations away loses nothing but the input's own rounding.
+        for offset in [0.0_f32, 1000.0] {
+            let x: Vec<_> = Numbers::new(1).reals(rows * channels).iter().map(|x| x + offset).collect();
+            let (mean, variance) = reference::batch_statistics(channels, &widen(&x));
+            for (isa, actual) in on_every_isa(|isa| {
+                let mut actual = vec![f32::NAN; 2 * channels];
+                let (mean, variance) = actual.split_at_mut(channels);
+                batch_statistics(isa, &x, mean, variance);
+                actual
+            }) {
+                let expected = [&mean[..], &variance].concat();
+                // The mean of a task may be off by the rounding of its sum: 128 rows times the offset.
+                let mean_bound = |m: &f64| 1e-6 + 1e-5 * m.abs();
+                let variance_bound = |v: &f64| 1e-5 * v + f64::from(offset).powi(2) * 1e-10;
+                let bounds: Vec<_> =
+                    mean.iter().map(mean_bound).chain(variance.iter().map(variance_bound)).collect();
+                let difference = within(&actual, &expected, &bounds);
+                assert_eq!(difference, None, "{isa} {rows} x {channels} around {offset}");
+            }
+        }
+    }
+}
+
+#[test]
+fn statistics_of_integers_are_exact() {
+    for channels in [1, 3, 16, 40, 130] {
+        // Four rows a..d with mean 0: every sum is an integer, whatever its order.
+        let rows = 256;
+        let values = |i: usize| [3.0, -3.0, 1.0, -1.0][(i / channels) % 4] * (1 + i % channels % 4) as f32;
+        let x: Vec<f32> = (0..rows * channels).map(values).collect();
+        let (mean, variance) = reference::batch_statistics(channels, &widen(&x));
+        for (isa, actual) in on_every_isa(|isa| {
+            let mut actual = vec![f32::NAN; 2 * channels];
+            let (mean, variance) = actual.split_at_mut(channels);
+            batch_statistics(isa, &x, mean, variance);
+            actual
+        }) {
+            assert_eq!(first_difference(&actual, &[&mean[..], &variance].concat()), None, "{isa} {channels}");
+        }
+    }
+}
+
+#[test]
+fn column_sums_of_integers_are_exact() {
+    for [rows, channels] in SHAPES {
+        let x = Numbers::new(2).integers(rows * channels);
+        let expected: Vec<f64> =
+            (0..channels).map(|c| x.iter().skip(c).step_by(channels).map(|x| f64::from(*x)).sum()).collect();
+        for (isa, sums) in on_every_isa(|isa| {
+            let mut sums = vec![f32::NAN; channels];
+            column_sums(isa, &x, &mut sums);
+            sums
+        }) {
+            assert_eq!(first_difference(&sums, &expected), None, "{isa} {rows} x {channels}");
+        }
+    }
+}
+
+#[test]
+fn application_to_integers_is_exact() {
+    for [rows, channels] in SHAPES {
+        let mut numbers = Numbers::new(3);
+        let x = numbers.integers(rows * channels);
+        let [mean, inverse_std, weight, bias] = [(); 4].map(|()| numbers.integers(channels));
+        let wide = [&x, &mean, &inverse_std, &weight, &bias].map(|values| widen(values));
+        let [x64, mean64, inverse_std64, weight64, bias64] = &wide;
+        let (zeros, ones) = (vec![0.0; channels], vec![1.0; channels]);
+        let mut expected = reference::normalize(x64, mean64, inverse_std64, weight64, bias64);
+        expected.extend(reference::normalize(x64, &zeros, &ones, weight64, bias64));
+        for (isa, actual) in on_every_isa(|isa| {
+            let (mut y, mut scaled) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
+            normalize(isa, &x, &mean, &inverse_std, &weight, &bias, &mut y);
+            scale_shift(isa, &x, &weight, &bias, &mut scaled);
+            [y, scaled].concat()
+        }) {
+            assert_eq!(first_difference(&actual, &expected), None, "{isa} {rows} x {channels}");
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_the_chain_rule() {
+    for [rows, channels] in SHAPES {
+        if rows < 3 {
+            continue; // the variance of one or two rows amplifies every rounding
+        }
+        let mut numbers = Numbers::new(4);
+        let (x, dy) = (numbers.reals(rows * channels), numbers.reals(rows * channels));
+        let weight = numbers.reals(channels);
+        let (mean, variance) = reference::batch_statistics(channels, &widen(&x));
+        let mean32: Vec<_> = mean.iter().map(|mean| *mean as f32).collect();
+        let inverse_std: Vec<_> = variance.iter().map(|v| (1.0 / (v + EPSILON).sqrt()) as f32).collect();
+        let [dx, d_weight, d_bias] =
+            reference::batch_norm_gradients(&widen(&x), &widen(&dy), EPSILON, &widen(&weight));
+        let norm = BatchNorm { mean: &mean32, inverse_std: &inverse_std, weight: &weight };
+        for (isa, actual) in on_every_isa(|isa| {
+            let (mut dx, mut d_weight, mut d_bias) =
+                (vec![f32::NAN; x.len()], vec![f32::NAN; channels], vec![f32::NAN; channels]);
+            batch_norm_backward(isa, norm, &x, &dy, &mut dx, &mut d_weight, &mut d_bias);
+            let (mut only_weight, mut only_bias) = (d_weight.clone(), d_bias.clone());
+            batch_norm_parameter_gradients(isa, norm, &x, &dy, &mut only_weight, &mut only_bias);
+            assert_eq!((&d_weight, &d_bias), (&only_weight, &only_bias));
+            [dx, d_weight, d_bias].concat()
+        }) {
+            let largest = inverse_std.iter().fold(1.0_f64, |largest, s| largest.max(f64::from(*s)));
+            let sum_bound = 2e-5 * (rows as f64).sqrt().max(1.0) * largest;
+            let mut bounds = vec![3e-6 * largest.powi(2); dx.len()];
+            bounds.extend(vec![sum_bound; 2 * channels]);
+            let expected = [&dx[..], &d_weight, &d_bias].concat();
+            assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {rows} x {channels}");
+        }
+    }
+}
+
+/// The oracle's gradients are the slopes of its own forward pass.
+#[test]
+fn reference_gradients_are_central_differences() {
+    let (rows, channels) = (5, 3);
+    let mut numbers = Numbers::new(5);
+    let [x, dy] = [(); 2].map(|()| widen(&numbers.reals(rows * channels)));
+    let [weight, bias] = [(); 2].map(|()| widen(&numbers.reals(channels)));
+    let loss = |x: &[f64], weight: &[f64], bias: &[f64]| -> f64 {
+        let (mean, variance) = reference::batch_statistics(channels, x);
+        let inverse_std: Vec<_> = variance.iter().map(|v| 1.0 / (v + EPSILON).sqrt()).collect();
+        let y = reference::normalize(x, &mean, &inverse_std, weight, bias);
+        y.iter().zip(&dy).map(|(y, dy)| y * dy).sum()
+    };
+    let slope = |values: &[f64], index: usize, loss: &dyn Fn(&[f64]) -> f64| {
+        let at = |step: f64| {
+            let mut moved = values.to_vec();
+            moved[index] += step;
+            loss(&moved)
+        };
+        (at(1e-5) - at(-1e-5)) / 2e-5
+    };
+    let [dx, d_weight, d_bias] = reference::batch_norm_gradients(&x, &dy, EPSILON, &weight);
+    for (index, dx) in dx.iter().enumerate() {
+        assert!((slope(&x, index, &|x| loss(x, &weight, &bias)) - dx).abs() < 1e-8);
+    }
+    for channel in 0..channels {
+        let weight_slope = slope(&weight, channel, &|weight| loss(&x, weight, &bias));
+        let bias_slope = slope(&bias, channel, &|bias| loss(&x, &weight, bias));
+        assert!((weight_slope - d_weight[channel]).abs() < 1e-8);
+        assert!((bias_slope - d_bias[channel]).abs() < 1e-8);
+    }
+}
