@@ -139,3 +139,13 @@ fn the_table_of_pretrained_weights_is_torchvisions() {
         assert!(digits.len() >= 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()), "{digits}");
     }
 }
+
+#[test]
+fn names_of_both_libraries_for_one_tensor_are_not_merged() {
+    let both: Tensors = ["conv_stem.weight", "features.0.0.weight"]
+        .into_iter()
+        .enumerate()
+        .map(|(number, name)| (name.to_owned(), numbered(number, &[1])))
+        .collect();
+    assert_eq!(read(&both), both);
+}

@@ -20,6 +20,7 @@ fn tensors() -> Tensors {
         ("conv1.weight", tensor(&[2, 3], &awkward)),
         ("empty", tensor(&[0, 4], &[])),
         ("fc.bias", tensor(&[1], &[0.1])),
+        ("huge.num_batches_tracked", tensor(&[2], &[1e30, 7.0])),
         ("odd.num_batches_tracked", tensor(&[2], &[0.5, -0.0])),
     ]
     .map(|(name, tensor)| (name.to_owned(), tensor))
@@ -201,4 +202,11 @@ fn a_read_only_folder_is_a_permission_error() {
     assert!(
         matches!(&error, WeightsError::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     );
+}
+
+#[test]
+fn the_formats_own_name_is_no_tensor() {
+    let tensors = [("__metadata__".to_owned(), Tensor { shape: vec![], values: vec![1.0] })].into();
+    let error = encode_safetensors(&mut Vec::new(), &tensors, &metadata()).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
 }

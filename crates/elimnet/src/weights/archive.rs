@@ -102,7 +102,8 @@ fn find_directory<R: Read + Seek>(input: &mut Input<R>) -> Result<(u64, u64), Fa
     let tail_length = input.length().min(END_LENGTH + LONGEST_COMMENT);
     let tail_offset = input.length() - tail_length;
     let tail = input.read_at(tail_offset, tail_length, "the end of the file")?;
-    let found = tail.windows(4).rposition(|window| window == END).ok_or(Fault::NoDirectory)?;
+    let is_end = |at: &usize| tail[*at..].starts_with(&END) && comment_ends_file(&tail[*at..]);
+    let found = (0..tail.len()).rev().find(is_end).ok_or(Fault::NoDirectory)?;
     let mut fields = Fields(&tail[found..]);
     fields.take(12)?;
     let (length, offset) = (fields.u32()?, fields.u32()?);
@@ -111,6 +112,12 @@ fn find_directory<R: Read + Seek>(input: &mut Input<R>) -> Result<(u64, u64), Fa
     }
     let locator_offset = (tail_offset + found as u64).checked_sub(20).ok_or(Fault::NoDirectory)?;
     find_directory_64(input, locator_offset)
+}
+
+/// Whether an end record and its comment are all that is left of the file.
+fn comment_ends_file(end: &[u8]) -> bool {
+    let comment_length = end.get(20..22).map(|length| u16::from_le_bytes([length[0], length[1]]));
+    comment_length.is_some_and(|length| END_LENGTH + u64::from(length) == end.len() as u64)
 }
 
 /// The same for archives of 4 GiB and more.

@@ -8,6 +8,9 @@ use super::atomic::write_atomically;
 use super::checkpoint::Tensor;
 use super::error::WeightsError;
 
+/// The header's entry for texts.
+const METADATA: &str = "__metadata__";
+
 /// Saves tensors and texts as `.safetensors`, which `safetensors.torch.load_file` reads.
 ///
 /// The file appears complete or not at all; an existing one is replaced at once. The same content always
@@ -32,7 +35,7 @@ pub fn write_safetensors(
 /// Writes what [`write_safetensors`] saves to any writer.
 ///
 /// # Errors
-/// The writer's.
+/// The writer's, and `InvalidInput` for a tensor with the format's own name `__metadata__`.
 ///
 /// # Panics
 /// If a tensor has not as many values as its shape says.
@@ -41,6 +44,12 @@ pub fn encode_safetensors(
     tensors: &BTreeMap<String, Tensor>,
     metadata: &BTreeMap<String, String>,
 ) -> io::Result<()> {
+    if tensors.contains_key(METADATA) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "safetensors has no tensors called `__metadata__`",
+        ));
+    }
     let (integers, floats): (Vec<_>, Vec<_>) =
         tensors.iter().partition(|(name, tensor)| is_counter(name, tensor));
     let mut header = serde_json::to_vec(&header(&integers, &floats, metadata))?;
@@ -59,8 +68,8 @@ pub fn encode_safetensors(
 
 /// Whether a tensor is one of batch norm's counters and can be an integer without loss.
 fn is_counter(name: &str, tensor: &Tensor) -> bool {
-    let is_integer = |value: &f32| value.fract() == 0.0 && (*value != 0.0 || value.is_sign_positive());
-    name.ends_with("num_batches_tracked") && tensor.values.iter().all(is_integer)
+    let is_exact = |value: &f32| (*value as i64 as f32).to_bits() == value.to_bits();
+    name.ends_with("num_batches_tracked") && tensor.values.iter().all(is_exact)
 }
 
 type NamedTensor<'a> = (&'a String, &'a Tensor);
@@ -73,7 +82,7 @@ fn header(
 ) -> Value {
     let mut header = Map::new();
     if !metadata.is_empty() {
-        header.insert("__metadata__".to_owned(), json!(metadata));
+        header.insert(METADATA.to_owned(), json!(metadata));
     }
     let mut start = 0;
     for (dtype, size, tensors) in [("I64", 8, integers), ("F32", 4, floats)] {

@@ -11,7 +11,7 @@
 //! `mnasnet_100` and `vgg11`. TensorFlow's ports (`tf_efficientnet_b0` and the like) have the same names
 //! but pad asymmetrically; nothing in a checkpoint tells them apart, so don't use those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::checkpoint::Tensor;
 use super::timm_block::{Blocks, Layer, Place, Step};
@@ -118,14 +118,10 @@ fn module_in_step(place: &Place) -> &'static str {
 /// The family whose names these are; none where they are not timm's.
 fn detect(tensors: &Tensors) -> Option<Family> {
     let has = |name: &str| tensors.contains_key(name);
-    let is_torchvision = |name: &String| name.starts_with("layers.") || name.starts_with("classifier.0.");
-    if tensors.keys().any(is_torchvision) {
-        return None;
-    }
     if has("pre_logits.fc1.weight") {
         return Some(VGG);
     }
-    if !has("conv_stem.weight") || tensors.keys().any(|name| name.starts_with("features.")) {
+    if !has("conv_stem.weight") {
         return None;
     }
     let squeezes = has("blocks.0.0.se.conv_reduce.weight");
@@ -144,14 +140,21 @@ fn detect(tensors: &Tensors) -> Option<Family> {
 pub(super) fn translate_timm(tensors: Tensors) -> Tensors {
     let Some(family) = detect(&tensors) else { return tensors };
     let blocks = Blocks::find(tensors.keys());
-    let translated =
-        tensors.into_iter().map(|(name, tensor)| match translate_name(&family, &blocks, &name) {
-            Some(translated) => {
-                let tensor = translate_tensor(&family, &translated, tensor);
-                (translated, tensor)
-            }
-            None => (name, tensor),
-        });
+    let translate = |name: &String| translate_name(&family, &blocks, name);
+    let names: Vec<_> = tensors.keys().map(translate).collect();
+    let distinct: BTreeSet<_> =
+        tensors.keys().zip(&names).map(|(old, new)| new.as_ref().unwrap_or(old)).collect();
+    if distinct.len() < tensors.len() {
+        // Names of both libraries, two for one tensor: these are neither's.
+        return tensors;
+    }
+    let translated = tensors.into_iter().zip(names).map(|((old, tensor), new)| match new {
+        Some(new) => {
+            let tensor = translate_tensor(&family, &new, tensor);
+            (new, tensor)
+        }
+        None => (old, tensor),
+    });
     translated.collect()
 }
 
@@ -167,9 +170,12 @@ fn translate_name(family: &Family, blocks: &Blocks, name: &str) -> Option<String
 }
 
 fn translate_tensor(family: &Family, name: &str, mut tensor: Tensor) -> Tensor {
-    if name.starts_with("classifier.") && tensor.shape.len() == 4 {
+    let inputs = tensor.shape.iter().skip(1).try_fold(1usize, |product, &side| product.checked_mul(side));
+    if let Some(inputs) = inputs
+        && name.starts_with("classifier.")
+        && tensor.shape.len() == 4
+    {
         // A 1x1 or full-size convolution as the matrix that it is.
-        let inputs = tensor.shape[1..].iter().product();
         tensor.shape = vec![tensor.shape[0], inputs];
     }
     if name.ends_with(".running_var") && family.eps_difference != 0.0 {
