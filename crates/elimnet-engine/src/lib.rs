@@ -49,6 +49,12 @@ pub enum EngineError {
         /// Name of the tensor.
         name: String,
     },
+    /// Batch norm in training mode has one value a channel: no variance.
+    #[error("batch norm `{tensor}` gets one value a channel; training needs a larger batch or larger images")]
+    SingleValue {
+        /// Its weight's name.
+        tensor: String,
+    },
     /// A call out of order: [`Engine::backward`] without [`Engine::forward`], a step without a gradient.
     #[error("{0}")]
     OutOfOrder(&'static str),

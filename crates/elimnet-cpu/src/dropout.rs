@@ -1,0 +1,63 @@
+//! Random numbers of dropout: a pure function of (seed of the step, layer, element), so that the mask needs no memory
+//! and does not depend on threads.
+
+use rayon::prelude::*;
+
+/// Elements that one task takes.
+const CHUNK: usize = 1 << 14;
+
+/// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise.
+/// `group` consecutive elements share their fate: 1 for dropout, a whole sample for stochastic depth.
+pub(crate) fn apply(values: &mut [f32], probability: f32, seed: u64, group: usize) {
+    let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
+    values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+        for (offset, value) in values.iter_mut().enumerate() {
+            let unit = (chunk * CHUNK + offset) / group;
+            *value *= if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
+        }
+    });
+}
+
+/// Seed of a layer's numbers in one step.
+pub(crate) fn layer_seed(randomness: u64, stream: u64) -> u64 {
+    mix(randomness ^ mix(stream.wrapping_add(0x9E37_79B9_7F4A_7C15)))
+}
+
+/// Uniform number in `[0, 1)`.
+fn uniform(seed: u64, index: u64) -> f32 {
+    let bits = mix(seed.wrapping_add(index.wrapping_mul(0x9E37_79B9_7F4A_7C15))) >> 40;
+    bits as f32 / (1_u32 << 24) as f32
+}
+
+/// Finalizer of SplitMix64 (Steele, Lea & Flood, OOPSLA 2014).
+fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{apply, layer_seed};
+
+    #[test]
+    fn the_mean_is_kept_and_about_the_right_share_is_zeroed() {
+        let mut values = vec![1.0; 100_000];
+        apply(&mut values, 0.2, layer_seed(7, 3), 1);
+        let zeros = values.iter().filter(|&&value| value == 0.0).count() as f64 / 1e5;
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / 1e5;
+        assert!((zeros - 0.2).abs() < 0.01, "{zeros}");
+        assert!((mean - 1.0).abs() < 0.02, "{mean}");
+    }
+
+    #[test]
+    fn a_sample_shares_its_fate_and_layers_do_not() {
+        let masks = [1, 2].map(|stream| {
+            let mut values = vec![1.0; 64 * 10];
+            apply(&mut values, 0.5, layer_seed(7, stream), 10);
+            values
+        });
+        assert!(masks[0].chunks(10).all(|sample| sample.iter().all(|&value| value == sample[0])));
+        assert_ne!(masks[0], masks[1]);
+    }
+}
