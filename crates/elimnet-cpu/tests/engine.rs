@@ -1,0 +1,209 @@
+//! What the interface promises: gradients that are derivatives, frozen blocks that stay, results without thread counts.
+
+mod support;
+
+use elimnet_arch::{Network, zoo};
+use elimnet_cpu::CpuDevice;
+use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Step, Training, Weights};
+use elimnet_testing::formula;
+use support::{engine, filled, images, sgd};
+
+const STEP: Step = Step { learning_rates: Vec::new(), momentum: 0.9, weight_decay: 1e-4, clip_norm: None };
+
+fn step(learning_rate: f32) -> Step {
+    Step { learning_rates: vec![learning_rate], ..STEP }
+}
+
+/// Sum of the logits times fixed signs: a loss whose gradient is the signs.
+fn signs(rows: usize, columns: usize) -> Matrix {
+    let signs = formula::signs("logits", rows * columns).map(|sign| sign as f32);
+    Matrix::new(rows, columns, signs.collect())
+}
+
+fn loss(logits: &Matrix) -> f64 {
+    let signs = signs(logits.rows, logits.columns);
+    logits.values.iter().zip(&signs.values).map(|(&logit, &sign)| f64::from(logit) * f64::from(sign)).sum()
+}
+
+/// The loss after all parameters moved by `distance` along `direction`, in training mode.
+fn loss_at(network: &Network, images: &Images, direction: &[Vec<f32>], distance: f32) -> f64 {
+    let mut engine = engine(network);
+    let mut tensors = engine.tensors();
+    for (tensor, direction) in tensors.iter_mut().zip(direction) {
+        tensor.values.iter_mut().zip(direction).for_each(|(value, step)| *value += distance * step);
+    }
+    engine.set_tensors(&tensors).unwrap();
+    engine.start_training(&sgd(network)).unwrap();
+    loss(&engine.forward(images, 5).unwrap())
+}
+
+#[test]
+fn gradients_of_every_network_are_derivatives() {
+    for name in zoo::NAMES {
+        let network = zoo::by_name(name, 4).unwrap();
+        let network = if name == "vgg11" { network.cut_at("features.20").unwrap() } else { network };
+        let images = images(4, 64);
+        let mut engine = engine(&network);
+        engine.start_training(&sgd(&network)).unwrap();
+        let logits = engine.forward(&images, 5).unwrap();
+        engine.backward(&signs(logits.rows, logits.columns)).unwrap();
+        let gradients = engine.gradients();
+        let norm = |values: &[f32]| values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+        let total = gradients.iter().map(|gradient| norm(&gradient.values)).sum::<f64>().sqrt();
+        assert!(total > 0.0 && total.is_finite(), "{name}: gradient norm {total}");
+        // Along the gradient the loss rises by its norm.
+        let direction: Vec<Vec<f32>> = network
+            .tensors()
+            .iter()
+            .map(|spec| match gradients.iter().find(|gradient| gradient.name == spec.name) {
+                Some(gradient) => {
+                    gradient.values.iter().map(|&value| (f64::from(value) / total) as f32).collect()
+                }
+                None => vec![0.0; spec.len()],
+            })
+            .collect();
+        let h = 1e-3;
+        let [up, down] = [h, -h].map(|distance| loss_at(&network, &images, &direction, distance));
+        let slope = (up - down) / (2.0 * f64::from(h));
+        assert!((slope / total - 1.0).abs() < 0.02, "{name}: slope {slope}, gradient norm {total}");
+    }
+}
+
+#[test]
+fn thread_counts_and_repeats_change_nothing() {
+    let network = zoo::mobilenet_v3_small(5);
+    let run = |threads: usize| {
+        let mut engine = filled(CpuDevice::new(threads).engine(&network));
+        engine.start_training(&sgd(&network)).unwrap();
+        for size in [64, 33] {
+            let logits = engine.forward(&images(6, size), 9).unwrap();
+            engine.backward(&signs(logits.rows, logits.columns)).unwrap();
+            engine.step(&step(0.01)).unwrap();
+        }
+        (engine.tensors(), engine.infer(&images(3, 48)).unwrap())
+    };
+    let one = run(1);
+    assert_eq!(one, run(3));
+    assert_eq!(one, run(1));
+}
+
+#[test]
+fn frozen_blocks_stay_and_the_others_move() {
+    let network = zoo::mobilenet_v3_small(5);
+    let mut engine = engine(&network);
+    engine.start_training(&Training { frozen_blocks: 4, ..sgd(&network) }).unwrap();
+    let before = engine.tensors();
+    let logits = engine.forward(&images(4, 64), 1).unwrap();
+    engine.backward(&signs(4, logits.columns)).unwrap();
+    engine.step(&step(0.1)).unwrap();
+    for ((spec, before), after) in network.tensors().iter().zip(before).zip(engine.tensors()) {
+        assert_eq!(spec.block < 4, before == after, "{}", spec.name);
+    }
+    assert!(engine.gradients().iter().all(|gradient| !gradient.name.starts_with("features.0.")));
+}
+
+#[test]
+fn a_frozen_prefix_gives_the_gradients_of_a_training_step_above_it() {
+    // VGG has neither batch norm nor dropout below its head, so freezing changes nothing but the work.
+    let network = zoo::vgg11(3).cut_at("features.10").unwrap();
+    let gradients = |frozen_blocks| {
+        let mut engine = engine(&network);
+        engine.start_training(&Training { frozen_blocks, ..sgd(&network) }).unwrap();
+        engine.forward(&images(2, 32), 1).unwrap();
+        engine.backward(&signs(2, 3)).unwrap();
+        engine.gradients()
+    };
+    let (all, some) = (gradients(0), gradients(2));
+    assert_eq!(all[all.len() - some.len()..], some[..]);
+    assert!(some.len() < all.len());
+}
+
+#[test]
+fn the_running_average_follows_and_can_be_chosen() {
+    let network = zoo::resnet18(3).cut_at("maxpool").unwrap();
+    let mut engine = engine(&network);
+    assert!(engine.select_weights(Weights::Averaged).is_err());
+    engine.start_training(&Training { average_decay: Some(0.75), ..sgd(&network) }).unwrap();
+    let before = engine.tensors();
+    engine.forward(&images(2, 32), 1).unwrap();
+    engine.backward(&signs(2, 3)).unwrap();
+    engine.step(&step(0.1)).unwrap();
+    let (after, current) = (engine.tensors(), engine.infer(&images(2, 32)).unwrap());
+    engine.select_weights(Weights::Averaged).unwrap();
+    for ((before, after), average) in before.iter().zip(&after).zip(engine.tensors()) {
+        for ((before, after), average) in before.values.iter().zip(&after.values).zip(average.values) {
+            assert!((0.75 * before + 0.25 * after - average).abs() < 1e-6);
+        }
+    }
+    assert_ne!(engine.infer(&images(2, 32)).unwrap(), current);
+}
+
+#[test]
+fn a_training_taken_up_again_ends_the_same() {
+    let network = zoo::mobilenet_v3_small(5).cut_at("features.3").unwrap();
+    let adamw = Optimizer::AdamW { beta2: 0.999, eps: 1e-8 };
+    for optimizer in [Optimizer::Sgd { nesterov: true }, adamw] {
+        let training = Training { optimizer, average_decay: Some(0.9), ..sgd(&network) };
+        let train = |engine: &mut dyn Engine, steps: std::ops::Range<u64>| {
+            for index in steps {
+                engine.forward(&images(3, 32), index).unwrap();
+                engine.backward(&signs(3, 5)).unwrap();
+                engine.step(&step(0.01)).unwrap();
+            }
+        };
+        let mut straight = engine(&network);
+        straight.start_training(&training).unwrap();
+        train(&mut straight, 0..4);
+
+        let mut first = engine(&network);
+        first.start_training(&training).unwrap();
+        train(&mut first, 0..2);
+        let mut second = CpuDevice::new(1).engine(&network);
+        second.set_tensors(&first.tensors()).unwrap();
+        second.start_training(&training).unwrap();
+        second.set_optimizer_state(&first.optimizer_state()).unwrap();
+        train(&mut second, 2..4);
+        assert_eq!(straight.tensors(), second.tensors());
+        assert_eq!(straight.optimizer_state(), second.optimizer_state());
+    }
+}
+
+#[test]
+fn clipping_scales_the_step() {
+    let network = zoo::vgg11(3).cut_at("features.2").unwrap();
+    let change = |clip_norm| {
+        let mut engine = engine(&network);
+        engine.start_training(&sgd(&network)).unwrap();
+        engine.forward(&images(2, 32), 1).unwrap();
+        engine.backward(&signs(2, 3)).unwrap();
+        let before = engine.tensors();
+        let step = Step { weight_decay: 0.0, clip_norm, ..step(0.1) };
+        let norm = engine.step(&step).unwrap();
+        let moved = engine.tensors().into_iter().zip(before).flat_map(|(new, old)| {
+            new.values.into_iter().zip(old.values).map(|(new, old)| f64::from(new - old).powi(2))
+        });
+        (norm, moved.sum::<f64>().sqrt())
+    };
+    let (norm, free) = change(None);
+    let (same_norm, clipped) = change(Some(norm / 4.0));
+    assert_eq!(norm, same_norm);
+    assert!((free / clipped - 4.0).abs() < 1e-2, "{free} against {clipped}");
+}
+
+#[test]
+fn wrong_calls_are_errors_and_change_nothing() {
+    let network = zoo::resnet18(3);
+    let mut engine = engine(&network);
+    let gray = Images::new(1, 64, 64, 1, vec![0.5; 64 * 64]);
+    assert_eq!(engine.infer(&gray), Err(EngineError::Channels { expected: 3, found: 1 }));
+    assert!(matches!(engine.forward(&images(2, 64), 0), Err(EngineError::OutOfOrder(_))));
+    engine.start_training(&sgd(&network)).unwrap();
+    assert!(matches!(engine.backward(&signs(2, 3)), Err(EngineError::OutOfOrder(_))));
+    assert!(matches!(engine.step(&step(0.1)), Err(EngineError::OutOfOrder(_))));
+    assert!(matches!(engine.forward(&images(1, 16), 0), Err(EngineError::SingleValue { .. })));
+    let mut tensors = engine.tensors();
+    tensors[0].shape = vec![1];
+    assert!(matches!(engine.set_tensors(&tensors), Err(EngineError::TensorShape { .. })));
+    let small = zoo::vgg11(3);
+    assert!(matches!(support::engine(&small.cut_after(7)).infer(&images(1, 16)), Err(EngineError::Shape(_))));
+}

@@ -1,0 +1,49 @@
+//! What the engine's tests share: networks with formula weights, and images of the formula channels last.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use elimnet_arch::Network;
+use elimnet_cpu::{CpuDevice, CpuEngine};
+use elimnet_engine::{Engine, Images, NamedTensor, Optimizer, Training};
+use elimnet_testing::formula;
+
+/// An engine with formula weights on two threads.
+pub fn engine(network: &Network) -> CpuEngine {
+    filled(CpuDevice::new(2).engine(network))
+}
+
+/// The same engine with formula weights.
+pub fn filled(mut engine: CpuEngine) -> CpuEngine {
+    let tensors: Vec<NamedTensor> = engine.network().tensors().into_iter().map(formula_tensor).collect();
+    engine.set_tensors(&tensors).expect("the formula gives every tensor");
+    engine
+}
+
+fn formula_tensor(spec: elimnet_arch::TensorSpec) -> NamedTensor {
+    let values = formula::tensor(&spec.name, &spec.shape);
+    NamedTensor { name: spec.name, shape: spec.shape, values }
+}
+
+/// `count` images of the formula.
+pub fn images(count: usize, size: usize) -> Images {
+    channels_last(&formula::images(count, 3, size), size)
+}
+
+/// `[n, 3, size, size]` to the engine's layout.
+pub fn channels_last(pixels: &[f32], size: usize) -> Images {
+    let plane = size * size;
+    let count = pixels.len() / (3 * plane);
+    let swapped = pixels.chunks_exact(3 * plane).flat_map(|image| {
+        (0..plane).flat_map(move |pixel| (0..3).map(move |channel| image[channel * plane + pixel]))
+    });
+    Images::new(count, size, size, 3, swapped.collect())
+}
+
+/// Training of everything with SGD.
+pub fn sgd(network: &Network) -> Training {
+    Training {
+        optimizer: Optimizer::Sgd { nesterov: false },
+        frozen_blocks: 0,
+        groups: vec![0; network.all_blocks().count()],
+        average_decay: None,
+    }
+}
