@@ -69,16 +69,16 @@ impl Backward<'_> {
                 kernels::activation_gradient(isa, kernel_activation(*activation), input, &gradient, target);
             }
             (Kind::MaxPool(pool), Saved::Taps(taps)) => {
-                kernels::max_pool2d_gradient(isa, &context.pool(step, pool), taps, &gradient, target);
+                kernels::max_pool2d_gradient(isa, &context.pool(step, pool), &gradient, taps, target);
             }
             (Kind::AvgPool(pool), _) => {
                 kernels::avg_pool2d_gradient(isa, &context.pool(step, pool), &gradient, target);
             }
             (Kind::GlobalAvgPool, _) => {
-                kernels::global_avg_pool_gradient(isa, shape.pixels(), shape.channels, &gradient, target);
+                kernels::global_avg_pool_gradient(context.images(shape), &gradient, target);
             }
             (Kind::AdaptiveAvgPool, _) => {
-                kernels::adaptive_avg_pool2d_gradient(isa, &context.adaptive_pool(step), &gradient, target);
+                kernels::adaptive_avg_pool2d_gradient(&context.adaptive_pool(step), &gradient, target);
             }
             (Kind::Flatten, _) => transpose_samples(&gradient, target, shape.channels, shape.pixels()),
             _ => unreachable!("{:?} has a function of its own", step.kind),
@@ -102,7 +102,7 @@ impl Backward<'_> {
         let input = &self.pass.values[step.inputs[0]];
         kernels::conv2d_weight_gradient(isa, &shape, input, &gradient, &mut self.gradients[conv.weight]);
         if let Some(bias) = conv.bias {
-            kernels::column_sums(isa, shape.out_channels, &gradient, &mut self.gradients[bias]);
+            kernels::column_sums(isa, &gradient, &mut self.gradients[bias]);
         }
         if let Some(mut input_gradient) = self.buffer_for(step.inputs[0]) {
             let weight = &self.parameters.values[conv.weight];
@@ -146,8 +146,8 @@ impl Backward<'_> {
             unreachable!("a step without batch norm keeps what goes into its activation");
         };
         let tensor = |offset: usize| &self.parameters.values[norm.weight + offset][..];
-        let (isa, channels) = (self.context.isa, norm.norm.channels);
-        kernels::normalize(isa, channels, input, mean, inverse_std, tensor(0), tensor(1), &mut output);
+        let isa = self.context.isa;
+        kernels::normalize(isa, input, mean, inverse_std, tensor(0), tensor(1), &mut output);
         if conv.shortcut {
             kernels::add_assign(isa, &mut output, &self.pass.values[step.inputs[1]]);
         }
@@ -166,14 +166,13 @@ impl Backward<'_> {
         };
         let mut result = self.buffers.take(gradient.len());
         let (weights, biases) = self.gradients.split_at_mut(norm.weight + 1);
+        let norm_values =
+            kernels::BatchNorm { mean, inverse_std, weight: &self.parameters.values[norm.weight] };
         kernels::batch_norm_backward(
             self.context.isa,
-            norm.norm.channels,
+            norm_values,
             input,
             &gradient,
-            mean,
-            inverse_std,
-            &self.parameters.values[norm.weight],
             &mut result,
             &mut weights[norm.weight],
             &mut biases[0],
@@ -190,15 +189,15 @@ impl Backward<'_> {
 
     fn scale(&mut self, step: &Step, gradient: Vec<f32>) {
         let [value, scale] = [step.inputs[0], step.inputs[1]];
-        let (isa, shape) = (self.context.isa, self.context.plan.shapes[value]);
+        let images = self.context.images(self.context.plan.shapes[value]);
+        let isa = self.context.isa;
         let inputs = [&self.pass.values[value], &self.pass.values[scale]];
         if let Some(mut target) = self.buffer_for(scale) {
-            let (pixels, channels) = (shape.pixels(), shape.channels);
-            kernels::scale_channels_scale_gradient(isa, pixels, channels, inputs[0], &gradient, &mut target);
+            kernels::scale_channels_scale_gradient(isa, images, inputs[0], &gradient, &mut target);
             self.give_gradient(scale, target);
         }
         if let Some(mut target) = self.buffer_for(value) {
-            kernels::scale_channels(isa, shape.pixels(), shape.channels, &gradient, inputs[1], &mut target);
+            kernels::scale_channels(isa, images, &gradient, inputs[1], &mut target);
             self.give_gradient(value, target);
         }
         self.buffers.give(gradient);
@@ -207,10 +206,10 @@ impl Backward<'_> {
     fn linear(&mut self, step: &Step, weight: usize, bias: Option<usize>, gradient: Vec<f32>) {
         let (isa, shape) = (self.context.isa, self.context.linear(step));
         let input = &self.pass.values[step.inputs[0]];
-        kernels::linear_weight_gradient(isa, &shape, input, &gradient, &mut self.gradients[weight]);
-        if let Some(bias) = bias {
-            kernels::column_sums(isa, shape.out_features, &gradient, &mut self.gradients[bias]);
-        }
+        let (weights, biases) = self.gradients.split_at_mut(weight + 1);
+        let bias_gradient = bias.map(|bias| &mut biases[bias - weight - 1][..]);
+        let weight_gradient = &mut weights[weight];
+        kernels::linear_parameter_gradients(isa, &shape, input, &gradient, weight_gradient, bias_gradient);
         if let Some(mut target) = self.buffer_for(step.inputs[0]) {
             kernels::linear_input_gradient(
                 isa,

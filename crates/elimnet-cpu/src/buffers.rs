@@ -47,8 +47,8 @@ mod tests {
         let (small_at, large_at) = (small.as_ptr(), large.as_ptr());
         buffers.give(large);
         buffers.give(small);
-        assert_eq!(buffers.take(8).as_ptr(), small_at);
-        assert_eq!(buffers.take(8).as_ptr(), large_at);
+        let (first, second) = (buffers.take(8), buffers.take(8));
+        assert_eq!([first.as_ptr(), second.as_ptr()], [small_at, large_at]);
         assert_eq!(buffers.bytes(), 0);
     }
 }

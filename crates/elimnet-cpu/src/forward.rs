@@ -52,7 +52,7 @@ impl Context<'_> {
             channels: input.channels,
             kernel: pool.kernel,
             stride: pool.stride,
-            padding: padding(pool.padding),
+            padding: [pool.padding.top, pool.padding.left],
         }
     }
 
@@ -61,12 +61,15 @@ impl Context<'_> {
         let (input, output) = (self.plan.shapes[step.inputs[0]], self.plan.shapes[step.output]);
         kernels::AdaptivePool2d {
             batch: self.count,
-            in_height: input.height,
-            in_width: input.width,
+            input: [input.height, input.width],
+            output: [output.height, output.width],
             channels: input.channels,
-            out_height: output.height,
-            out_width: output.width,
         }
+    }
+
+    /// The kernel's description of a value as images.
+    pub(crate) fn images(&self, shape: Shape) -> kernels::Images {
+        kernels::Images { batch: self.count, pixels: shape.pixels(), channels: shape.channels }
     }
 
     /// The kernel's description of a linear layer.
@@ -94,12 +97,13 @@ impl Context<'_> {
             Kind::Activation(activation) => {
                 kernels::activate(isa, kernel_activation(*activation), input, output)
             }
-            Kind::MaxPool(pool) => kernels::max_pool2d(isa, &self.pool(step, pool), input, output, None),
+            Kind::MaxPool(pool) => {
+                let mut taps = vec![0; output.len()];
+                kernels::max_pool2d(isa, &self.pool(step, pool), input, output, &mut taps);
+            }
             Kind::AvgPool(pool) => kernels::avg_pool2d(isa, &self.pool(step, pool), input, output),
             Kind::GlobalAvgPool => self.global_avg_pool(shape, input, output),
-            Kind::AdaptiveAvgPool => {
-                kernels::adaptive_avg_pool2d(isa, &self.adaptive_pool(step), input, output)
-            }
+            Kind::AdaptiveAvgPool => kernels::adaptive_avg_pool2d(&self.adaptive_pool(step), input, output),
             Kind::Flatten => transpose_samples(input, output, shape.pixels(), shape.channels),
             Kind::Linear { weight, bias } => kernels::linear(
                 isa,
@@ -110,9 +114,7 @@ impl Context<'_> {
                 output,
             ),
             Kind::Add => kernels::add(isa, input, inputs[1], output),
-            Kind::Scale => {
-                kernels::scale_channels(isa, shape.pixels(), shape.channels, input, inputs[1], output)
-            }
+            Kind::Scale => kernels::scale_channels(isa, self.images(shape), input, inputs[1], output),
             Kind::Dropout { .. } | Kind::StochasticDepth { .. } => {
                 output.copy_from_slice(input);
                 self.drop(step, output);
@@ -122,7 +124,7 @@ impl Context<'_> {
 
     /// Means over the pixels of a value.
     pub(crate) fn global_avg_pool(&self, shape: Shape, input: &[f32], output: &mut [f32]) {
-        kernels::global_avg_pool(self.isa, shape.pixels(), shape.channels, input, output);
+        kernels::global_avg_pool(self.isa, self.images(shape), input, output);
     }
 
     /// Applies dropout or stochastic depth, to activations or to their gradients.
@@ -232,7 +234,7 @@ impl Pass {
             Kind::MaxPool(pool) => {
                 let mut taps = vec![0; output.len()];
                 let pool = context.pool(step, pool);
-                kernels::max_pool2d(context.isa, &pool, inputs[0], &mut output, Some(&mut taps));
+                kernels::max_pool2d(context.isa, &pool, inputs[0], &mut output, &mut taps);
                 Saved::Taps(taps)
             }
             _ => {
@@ -297,14 +299,15 @@ fn normalize_batch(
     if rows < 2 {
         return Err(EngineError::SingleValue { tensor: parameters.specs[norm.weight].name.clone() });
     }
-    let (mean, variance) = kernels::batch_statistics(context.isa, channels, input);
+    let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
+    kernels::batch_statistics(context.isa, input, &mut mean, &mut variance);
     let inverse_std: Vec<f32> = variance
         .iter()
         .map(|&variance| (1.0 / (f64::from(variance) + f64::from(norm.norm.eps)).sqrt()) as f32)
         .collect();
     update_running(parameters, norm, &mean, &variance, rows);
     let (weight, bias) = (&parameters.values[norm.weight], &parameters.values[norm.weight + 1]);
-    kernels::normalize(context.isa, channels, input, &mean, &inverse_std, weight, bias, output);
+    kernels::normalize(context.isa, input, &mean, &inverse_std, weight, bias, output);
     Ok(Saved::Norm { input: None, mean, inverse_std })
 }
 

@@ -135,7 +135,7 @@ fn compute(
             kernels::activate_in_place(isa, kernel_activation(conv.activation), output);
         }
         (Kind::Norm(_), FoldedStep::ScaleShift { scale, shift }) => {
-            kernels::scale_shift(isa, scale.len(), inputs[0], scale, shift, output);
+            kernels::scale_shift(isa, inputs[0], scale, shift, output);
         }
         _ => context.compute(step, parameters, inputs, output),
     }

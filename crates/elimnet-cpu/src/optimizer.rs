@@ -70,18 +70,17 @@ impl OptimizerBuffers {
                         nesterov,
                         first_step: steps == 0,
                     };
-                    kernels::sgd_momentum_step(isa, &sgd, gradient, momentum, values);
+                    kernels::sgd_momentum_step(isa, &sgd, values, gradient, momentum);
                 }
                 Optimizer::AdamW { beta2, eps } => {
                     let adamw = kernels::AdamW {
                         learning_rate,
-                        beta1: step.momentum,
-                        beta2,
-                        eps,
+                        betas: [step.momentum, beta2],
+                        epsilon: eps,
                         weight_decay: step.weight_decay,
                         step: steps + 1,
                     };
-                    kernels::adamw_step(isa, &adamw, gradient, momentum, variance, values);
+                    kernels::adamw_step(isa, &adamw, values, gradient, momentum, variance);
                 }
             }
         });

@@ -62,7 +62,7 @@ fn gradients_of_every_network_are_derivatives() {
                 None => vec![0.0; spec.len()],
             })
             .collect();
-        let h = 1e-3;
+        let h = 1e-4;
         let [up, down] = [h, -h].map(|distance| loss_at(&network, &images, &direction, distance));
         let slope = (up - down) / (2.0 * f64::from(h));
         assert!((slope / total - 1.0).abs() < 0.02, "{name}: slope {slope}, gradient norm {total}");

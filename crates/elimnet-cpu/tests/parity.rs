@@ -75,7 +75,7 @@ fn training_step(family: &str) {
     engine.backward(&gradient).expect("there was a forward pass");
     let gradients = engine.gradients();
     assert_eq!(gradients.len(), golden.gradients.len(), "every parameter has a gradient");
-    check_checksums("gradient", &golden.gradients, &gradients, 1e-6 * golden.gradient_norm());
+    check_checksums("gradient", &golden.gradients, &gradients, |_| 1e-6 * golden.gradient_norm());
 
     let tensors = engine.tensors();
     for (name, running) in &golden.running {
@@ -87,10 +87,11 @@ fn training_step(family: &str) {
     assert!(counts.all(|count| count.values == [1.0]), "one batch was counted");
 }
 
-fn check_checksums(what: &str, goldens: &[Checksum], found: &[NamedTensor], floor: f64) {
+fn check_checksums(what: &str, goldens: &[Checksum], found: &[NamedTensor], floor: impl Fn(usize) -> f64) {
     for golden in goldens {
-        let error = golden.estimated_error(&find(found, &golden.name).values);
-        let allowed = TIMES_TORCH * golden.torch_f32_error + floor;
+        let values = &find(found, &golden.name).values;
+        let error = golden.estimated_error(values);
+        let allowed = TIMES_TORCH * golden.torch_f32_error + floor(values.len());
         assert!(error <= allowed, "{what} of `{}`: off by {error:.3e}, allowed {allowed:.3e}", golden.name);
     }
 }
@@ -115,6 +116,8 @@ fn cross_entropy(logits: &Matrix, labels: &[usize]) -> (f64, Matrix) {
     (loss, gradient)
 }
 
+/// Adam's first step is the rate times the gradient's sign, whatever the gradient's size; where that is 0 but for rounding
+/// the sign is too. One entry in a thousand may have the other one.
 #[test]
 fn one_optimizer_step_is_torchs() {
     let golden = TrainStep::read("resnet18");
@@ -139,7 +142,9 @@ fn one_optimizer_step_is_torchs() {
         engine.step(&step).expect("there are gradients");
         let changed: Vec<NamedTensor> = engine.tensors().into_iter().zip(before).map(difference).collect();
         let norm: f64 = changes.iter().map(|change| change.norm.powi(2)).sum::<f64>().sqrt();
-        check_checksums(name, changes, &changed, 1e-6 * norm);
+        let flips =
+            |len: usize| (len as f64 / 1000.0).max(1.0).sqrt() * 2.0 * f64::from(step.learning_rates[0]);
+        check_checksums(name, changes, &changed, |len| if name == "SGD" { 1e-6 * norm } else { flips(len) });
     }
 }
 

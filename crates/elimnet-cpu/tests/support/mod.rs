@@ -7,12 +7,12 @@ use elimnet_engine::{Engine, Images, NamedTensor, Optimizer, Training};
 use elimnet_testing::formula;
 
 /// An engine with formula weights on two threads.
-pub fn engine(network: &Network) -> CpuEngine {
+pub(crate) fn engine(network: &Network) -> CpuEngine {
     filled(CpuDevice::new(2).engine(network))
 }
 
 /// The same engine with formula weights.
-pub fn filled(mut engine: CpuEngine) -> CpuEngine {
+pub(crate) fn filled(mut engine: CpuEngine) -> CpuEngine {
     let tensors: Vec<NamedTensor> = engine.network().tensors().into_iter().map(formula_tensor).collect();
     engine.set_tensors(&tensors).expect("the formula gives every tensor");
     engine
@@ -24,12 +24,12 @@ fn formula_tensor(spec: elimnet_arch::TensorSpec) -> NamedTensor {
 }
 
 /// `count` images of the formula.
-pub fn images(count: usize, size: usize) -> Images {
+pub(crate) fn images(count: usize, size: usize) -> Images {
     channels_last(&formula::images(count, 3, size), size)
 }
 
 /// `[n, 3, size, size]` to the engine's layout.
-pub fn channels_last(pixels: &[f32], size: usize) -> Images {
+pub(crate) fn channels_last(pixels: &[f32], size: usize) -> Images {
     let plane = size * size;
     let count = pixels.len() / (3 * plane);
     let swapped = pixels.chunks_exact(3 * plane).flat_map(|image| {
@@ -39,7 +39,7 @@ pub fn channels_last(pixels: &[f32], size: usize) -> Images {
 }
 
 /// Training of everything with SGD.
-pub fn sgd(network: &Network) -> Training {
+pub(crate) fn sgd(network: &Network) -> Training {
     Training {
         optimizer: Optimizer::Sgd { nesterov: false },
         frozen_blocks: 0,
