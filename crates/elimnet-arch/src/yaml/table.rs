@@ -28,6 +28,24 @@ pub struct ModelFile {
 
 /// Reads a model file; `file` is what errors call it, and its stem names the network.
 ///
+/// ```
+/// use elimnet_arch::yaml;
+///
+/// let text = "
+/// input_channel: 3
+/// backbone:
+///   - [1, Resnet18, [128, True]]
+///   - [1, GlobalAvgPool, []]
+///   - [1, Flatten, []]
+///   - [1, Linear, [6]]
+/// ";
+/// let file = yaml::parse(text, "configs/resnet18_elim_2.yaml")?;
+/// assert_eq!(file.network.name, "resnet18_elim_2");
+/// assert_eq!(file.network.parameters(), 683_846);
+/// assert!(file.pretrained);
+/// # Ok::<(), yaml::YamlError>(())
+/// ```
+///
 /// # Errors
 /// See [`YamlError`]; all but [`YamlError::Table`] and [`YamlError::MissingKey`] name a line.
 pub fn parse(text: &str, file: &str) -> Result<ModelFile, YamlError> {
