@@ -1,4 +1,5 @@
-//! GFLOP/s of the convolutions of resnet18 and efficientnet_b0 (batch 32), three passes each.
+//! GFLOP/s of the convolutions of resnet18 and efficientnet_b0 (batch 32), three passes each, and GB/s of
+//! what memory bounds.
 //!
 //! `cargo run --release -p elimnet-kernels --example throughput -- [threads]`; `ELIMNET_ISA` picks the
 //! instruction set.
@@ -6,7 +7,10 @@
 
 use std::time::Instant;
 
-use elimnet_kernels::{Conv2d, Isa, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
+use elimnet_kernels::{
+    Activation, BatchNorm, Conv2d, Isa, Padding, activate, activation_gradient, add, batch_norm_backward,
+    batch_statistics, conv2d, conv2d_input_gradient, conv2d_weight_gradient, normalize,
+};
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
 const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 14] = [
@@ -33,6 +37,34 @@ fn main() {
     println!("{isa}, {threads} threads; GFLOP/s (milliseconds), best of 5");
     println!("{:<26} {:>17} {:>17} {:>17}", "layer", "forward", "input gradient", "weight gradient");
     pool.install(|| LAYERS.iter().for_each(|layer| measure_layer(isa, layer)));
+    pool.install(|| [24, 96, 672].into_iter().for_each(|channels| measure_passes(isa, channels)));
+}
+
+/// Passes over 32 MiB of activations; counts each array that is read or written once.
+fn measure_passes(isa: Isa, channels: usize) {
+    let length = (8 << 20) / channels * channels;
+    let [x, dy, mut y] = [(); 3].map(|()| noise(length));
+    let [mean, inverse_std, weight, bias, mut d_weight, mut d_bias] = [(); 6].map(|()| noise(channels));
+    let norm = BatchNorm { mean: &mean, inverse_std: &inverse_std, weight: &weight };
+    let report = |name: &str, arrays: usize, seconds: f64| {
+        println!(
+            "{name:<26} {channels:>4} channels {:>7.1} GB/s",
+            (arrays * length * 4) as f64 / seconds / 1e9
+        );
+    };
+    report("add", 3, best_seconds(|| add(isa, &x, &dy, &mut y)));
+    for kind in [Activation::Relu, Activation::HardSwish, Activation::Silu, Activation::Gelu] {
+        report(&format!("{kind:?}"), 2, best_seconds(|| activate(isa, kind, &x, &mut y)));
+        let gradient = best_seconds(|| activation_gradient(isa, kind, &x, &dy, &mut y));
+        report(&format!("{kind:?} gradient"), 3, gradient);
+    }
+    let statistics = best_seconds(|| batch_statistics(isa, &x, &mut d_weight, &mut d_bias));
+    report("batch statistics", 1, statistics);
+    let normalized = best_seconds(|| normalize(isa, &x, &mean, &inverse_std, &weight, &bias, &mut y));
+    report("normalize", 2, normalized);
+    let backward =
+        best_seconds(|| batch_norm_backward(isa, norm, &x, &dy, &mut y, &mut d_weight, &mut d_bias));
+    report("batch norm backward", 5, backward);
 }
 
 fn measure_layer(isa: Isa, layer: &(&str, usize, usize, usize, usize, usize, bool)) {
