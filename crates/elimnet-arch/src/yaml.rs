@@ -59,5 +59,5 @@ mod write;
 pub use error::{Place, YamlError};
 pub use module::{Signature, modules};
 pub use table::{ModelFile, parse};
-pub use value::{Node, Value};
+pub use value::{Node, Value, read};
 pub use write::to_text;

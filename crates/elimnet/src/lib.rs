@@ -1,5 +1,6 @@
 //! Cut the top off a pretrained CNN, fine-tune the rest on your images, and measure what it is worth.
 
+pub mod data;
 pub mod evaluate;
 pub mod train;
 pub mod weights;

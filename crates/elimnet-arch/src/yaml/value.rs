@@ -46,7 +46,7 @@ impl Value {
 ///
 /// # Errors
 /// [`YamlError::Syntax`].
-pub(super) fn read(text: &str, file: &str) -> Result<Node, YamlError> {
+pub fn read(text: &str, file: &str) -> Result<Node, YamlError> {
     let mut builder = Builder { file, open: Vec::new(), root: None };
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {

@@ -1,0 +1,53 @@
+//! Labelled images: found on disk, checked, split, augmented and brought into batches.
+//!
+//! [`DataConfig`] says where the data are and what to do with them, [`Dataset::open`] finds and checks them, and a
+//! [`Loader`] makes batches of a [`Split`] on worker threads. [`Preprocessing`] is what a saved model carries along.
+//!
+//! # Example
+//! ```
+//! use elimnet::data::{Dataset, Image, LabeledImage, Loader, LoaderOptions, Order, Policy, Preprocessing};
+//!
+//! let image = |label, gray| LabeledImage { image: Image::filled(20, 10, [gray; 3]), label };
+//! let classes = vec!["dark".to_owned(), "light".to_owned()];
+//! let dataset = Dataset::from_images(classes, [vec![image(0, 10), image(1, 200)], vec![], vec![]]);
+//! let options = LoaderOptions::new(Policy::SimpleAugmentTrain, Preprocessing::new(32));
+//! for batch in Loader::new(&dataset.train, options).epoch(0, Order::Shuffled) {
+//!     let batch = batch?;
+//!     assert_eq!((batch.images.count, batch.images.height, batch.images.width), (2, 32, 32));
+//! }
+//! # Ok::<(), elimnet::data::DataError>(())
+//! ```
+
+mod batches;
+mod cifar10;
+mod config;
+mod data_file;
+mod dataset;
+mod decode;
+mod error;
+mod folder;
+mod found;
+mod idx;
+mod image;
+mod loader;
+mod policy;
+mod prepared;
+mod preprocessing;
+mod random;
+mod resize;
+mod sample;
+mod split;
+
+pub use batches::Batches;
+pub use config::{DataConfig, DatasetKind};
+pub use dataset::{Dataset, LabeledImage, OpenOptions};
+pub use decode::{DecodeError, MAX_PIXELS, decode, decode_file};
+pub use error::{DataError, SkipKind, SkippedFile};
+pub use folder::image_files;
+pub use image::Image;
+pub use loader::{LabeledBatch, Loader, LoaderOptions, Order};
+pub use policy::Policy;
+pub use preprocessing::{IMAGENET_MEAN, IMAGENET_STD, Preprocessing};
+pub use resize::ResizeFilter;
+pub use sample::{PixelArray, Sample, Source};
+pub use split::{Split, SplitNames};
