@@ -3,8 +3,9 @@
 //! The convolution of `fast_image_resize` takes Pillow's filters and fixed-point precision with SIMD; golden tests hold
 //! it to Pillow within one gray level.
 
-use fast_image_resize::images::{Image as Target, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use serde::{Deserialize, Serialize};
 
 use super::image::Image;
@@ -64,15 +65,18 @@ impl Scaler {
         if (image.width, image.height) == (width, height) {
             return image.clone();
         }
-        let source = ImageRef::new(side(image.width), side(image.height), &image.rgb, PixelType::U8x3)
+        let source = TypedImageRef::<U8x3>::from_buffer(side(image.width), side(image.height), &image.rgb)
             .expect("an image has three bytes a pixel");
-        let mut target = Target::new(side(width), side(height), PixelType::U8x3);
+        let mut rgb = vec![0; width * height * 3];
+        let mut target = TypedImage::<U8x3>::from_buffer(side(width), side(height), &mut rgb)
+            .expect("made for these sides");
         let options =
             ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter.kernel())).use_alpha(false);
+        // `resize_typed`, because `resize` compiles every pixel type's loops into this crate: three minutes of it.
         self.resizer
-            .resize(&source, &mut target, &options)
+            .resize_typed(&source, &mut target, &options)
             .expect("source and target have the same kind of pixels");
-        Image::new(width, height, target.into_vec())
+        Image::new(width, height, rgb)
     }
 }
 
