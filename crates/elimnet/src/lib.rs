@@ -1,6 +1,9 @@
 //! Cut the top off a pretrained CNN, fine-tune the rest on your images, and measure what it is worth.
 
+pub mod bench;
 pub mod data;
 pub mod evaluate;
+pub mod model;
+pub mod predict;
 pub mod train;
 pub mod weights;

@@ -1,0 +1,211 @@
+//! How fast a network runs on a device: random inputs, warm-up, median and 95th percentile.
+
+use std::time::{Duration, Instant};
+
+use elimnet_arch::Network;
+use elimnet_engine::{Device, Engine, EngineError, Images, Matrix, NamedTensor, Optimizer, Step, Training};
+use serde::Serialize;
+
+use crate::train::{CrossEntropy, Targets};
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// A forward pass in inference mode.
+    Infer,
+    /// Forward, loss, backward and an SGD step.
+    Train,
+}
+
+/// How a measurement is made.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BenchConfig {
+    /// Images at once.
+    pub batch_size: usize,
+    /// Side of the images in pixels.
+    pub image_size: usize,
+    /// What is measured.
+    pub mode: Mode,
+    /// Runs before the first that counts, at least.
+    pub warm_up: usize,
+    /// Time that the counted runs take together, about.
+    pub duration: Duration,
+    /// Counted runs, at least and at most.
+    pub runs: std::ops::RangeInclusive<usize>,
+}
+
+impl BenchConfig {
+    /// Two runs of warm-up, then runs for two seconds (at least five, at most a thousand).
+    pub fn new(mode: Mode, batch_size: usize, image_size: usize) -> Self {
+        Self { batch_size, image_size, mode, warm_up: 2, duration: Duration::from_secs(2), runs: 5..=1000 }
+    }
+}
+
+/// A measurement; the fields are those of `elimnet bench --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BenchResult {
+    /// Name of the network.
+    pub model: String,
+    /// Name of the device.
+    pub device: String,
+    /// Type of the numbers that are multiplied.
+    pub precision: &'static str,
+    /// Images at once.
+    pub batch_size: usize,
+    /// Side of the images in pixels.
+    pub image_size: usize,
+    /// What was measured.
+    pub mode: Mode,
+    /// Median of the times of one batch, in milliseconds.
+    pub median_ms: f64,
+    /// 95th percentile of them.
+    pub p95_ms: f64,
+    /// Batch size over the median.
+    pub images_per_second: f64,
+}
+
+/// Measures `network` with `tensors` on `device`.
+///
+/// # Errors
+/// If the device can't run the network at this size.
+pub fn bench(
+    network: &Network,
+    tensors: &[NamedTensor],
+    device: &dyn Device,
+    config: &BenchConfig,
+) -> Result<BenchResult, EngineError> {
+    network.shapes(network.input_shape(config.image_size))?;
+    let mut engine = device.load(network)?;
+    engine.set_tensors(tensors)?;
+    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let times = match config.mode {
+        Mode::Infer => measure(config, || engine.infer(&images).map(drop))?,
+        Mode::Train => {
+            let mut training = TrainingStep::start(engine.as_mut(), config.batch_size)?;
+            measure(config, || training.run(&images))?
+        }
+    };
+    let median = percentile(&times, 0.5);
+    Ok(BenchResult {
+        model: network.name.clone(),
+        device: device.name().to_owned(),
+        precision: "f32",
+        batch_size: config.batch_size,
+        image_size: config.image_size,
+        mode: config.mode,
+        median_ms: median * 1e3,
+        p95_ms: percentile(&times, 0.95) * 1e3,
+        images_per_second: config.batch_size as f64 / median,
+    })
+}
+
+/// Ascending times in seconds of the counted runs.
+fn measure(
+    config: &BenchConfig,
+    mut run: impl FnMut() -> Result<(), EngineError>,
+) -> Result<Vec<f64>, EngineError> {
+    for _ in 0..config.warm_up {
+        run()?;
+    }
+    let started = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < *config.runs.start()
+        || (times.len() < *config.runs.end() && started.elapsed() < config.duration)
+    {
+        let before = Instant::now();
+        run()?;
+        times.push(before.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times)
+}
+
+/// The smallest of the ascending `times` that at least `share` of them do not exceed.
+fn percentile(times: &[f64], share: f64) -> f64 {
+    let rank = (share * times.len() as f64).ceil() as usize;
+    times[rank.clamp(1, times.len()) - 1]
+}
+
+struct TrainingStep<'a> {
+    engine: &'a mut dyn Engine,
+    classes: Vec<usize>,
+}
+
+impl<'a> TrainingStep<'a> {
+    fn start(engine: &'a mut dyn Engine, batch_size: usize) -> Result<Self, EngineError> {
+        let network = engine.network();
+        let (blocks, classes) = (network.all_blocks().count(), network.classes());
+        engine.start_training(&Training {
+            optimizer: Optimizer::Sgd { nesterov: false },
+            frozen_blocks: 0,
+            groups: vec![0; blocks],
+            average_decay: None,
+        })?;
+        Ok(Self { engine, classes: (0..batch_size).map(|index| index % classes).collect() })
+    }
+
+    fn run(&mut self, images: &Images) -> Result<(), EngineError> {
+        let logits: Matrix = self.engine.forward(images, 0)?;
+        let loss = CrossEntropy::default().value(&logits, Targets::Classes(&self.classes));
+        self.engine.backward(&loss.logit_gradient)?;
+        // So small that thousands of steps on random pixels leave the numbers finite.
+        let step = Step { learning_rates: vec![1e-6], momentum: 0.9, weight_decay: 0.0, clip_norm: None };
+        self.engine.step(&step).map(drop)
+    }
+}
+
+/// Pixels between -2 and 2; zeros would be faster than any photo.
+pub fn random_images(count: usize, side: usize, channels: usize) -> Images {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = || {
+        // xorshift64 (Marsaglia, 2003)
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 40) as f32 / (1 << 22) as f32 - 2.0
+    };
+    let pixels = (0..count * side * side * channels).map(|_| next()).collect();
+    Images::new(count, side, side, channels, pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_by_nearest_rank() {
+        let times: Vec<f64> = (1..=20).map(f64::from).collect();
+        assert_eq!(
+            [percentile(&times, 0.5), percentile(&times, 0.95), percentile(&times, 1.0)],
+            [10., 19., 20.]
+        );
+        assert_eq!([percentile(&[7.0], 0.5), percentile(&[7.0], 0.95)], [7.0, 7.0]);
+    }
+
+    #[test]
+    fn the_images_are_spread_over_their_range() {
+        let images = random_images(2, 16, 3);
+        let mean = images.pixels.iter().sum::<f32>() / images.pixels.len() as f32;
+        assert!(images.pixels.iter().all(|pixel| (-2.0..2.0).contains(pixel)), "a pixel out of range");
+        assert!(mean.abs() < 0.1, "mean {mean}");
+        assert_ne!(images.pixels[..768], images.pixels[768..], "two images are the same");
+    }
+
+    #[test]
+    fn runs_are_bounded_on_both_sides() {
+        let config = |milliseconds, runs| BenchConfig {
+            duration: Duration::from_millis(milliseconds),
+            runs,
+            ..BenchConfig::new(Mode::Infer, 1, 8)
+        };
+        let mut calls = 0;
+        let mut count = || {
+            calls += 1;
+            Ok(())
+        };
+        let times = measure(&config(0, 5..=1000), &mut count).expect("no error");
+        assert_eq!((times.len(), calls), (5, 7), "the least, after the warm-up");
+        assert_eq!(measure(&config(60_000, 1..=9), || Ok(())).expect("no error").len(), 9, "the most");
+    }
+}
