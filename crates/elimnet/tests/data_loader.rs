@@ -32,7 +32,7 @@ fn batches(loader: &Loader, epoch: u64, order: Order) -> Vec<LabeledBatch> {
 }
 
 fn policies() -> Vec<Policy> {
-    ["simple_augment_train", "simple_augment_test"]
+    ["simple_augment_train", "simple_augment_test", "randaugment_train"]
         .map(|name| Policy::by_name(name).expect("a known policy"))
         .to_vec()
 }

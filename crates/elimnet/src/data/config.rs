@@ -152,6 +152,7 @@ impl DataConfig {
         ];
         for (key, policy) in [("AUG_TRAIN", &self.augment_train), ("AUG_TEST", &self.augment_test)] {
             lines.push(format!("{key}: {}", policy.name()));
+            lines.push(format!("{key}_PARAMS: {}", policy.parameters()));
         }
         lines.push(format!("BATCH_SIZE: {}", self.batch_size));
         lines.push(format!("EPOCHS: {}", self.epochs));

@@ -54,6 +54,14 @@ impl<'a> Keys<'a> {
         })
     }
 
+    /// A whole number from zero on.
+    fn whole(&self, key: &str) -> Result<Option<usize>, DataError> {
+        self.scalar(key, "a whole number or null", |scalar| match scalar {
+            Argument::Int(number) => usize::try_from(*number).ok(),
+            _ => None,
+        })
+    }
+
     /// A number inside `range`, its ends left out.
     pub(super) fn number(&self, key: &str, range: Range<f64>) -> Result<Option<f32>, DataError> {
         let expected = match range.end {
@@ -73,8 +81,40 @@ impl<'a> Keys<'a> {
         })
     }
 
-    pub(super) fn policy(&self, key: &str, _parameters: &str) -> Result<Option<Policy>, DataError> {
-        self.text(key)?.map(|name| Policy::by_name(&name)).transpose()
+    /// A policy and its parameters.
+    pub(super) fn policy(&self, key: &str, parameters: &str) -> Result<Option<Policy>, DataError> {
+        let Some(name) = self.text(key)? else { return Ok(None) };
+        let policy = Policy::by_name(&name)?;
+        let Some((_, node)) = self.entries.iter().find(|(name, _)| name == parameters) else {
+            return Ok(Some(policy));
+        };
+        match &node.value {
+            Value::Scalar(Argument::Null) => Ok(Some(policy)),
+            Value::Map(entries) => {
+                Keys { path: self.path, entries: entries.clone() }.parametrised(policy).map(Some)
+            }
+            _ => Err(self.wrong(node, format!("{parameters} is not a mapping of names to values"))),
+        }
+    }
+
+    /// The policy with the parameters that these keys are.
+    fn parametrised(&self, policy: Policy) -> Result<Policy, DataError> {
+        let known: &[&str] = match policy {
+            Policy::RandaugmentTrain { .. } => &["n_select", "level", "n_level"],
+            _ => &[],
+        };
+        if let Some((name, node)) = self.entries.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            return Err(self.wrong(node, format!("the policy {} has no parameter `{name}`", policy.name())));
+        }
+        let Policy::RandaugmentTrain { n_select, level, n_level } = policy else { return Ok(policy) };
+        let level_given = self.entries.iter().any(|(name, _)| name == "level");
+        let parametrised = Policy::RandaugmentTrain {
+            n_select: self.count("n_select")?.unwrap_or(n_select),
+            level: if level_given { self.whole("level")? } else { level },
+            n_level: self.count("n_level")?.unwrap_or(n_level),
+        };
+        parametrised.check().map_err(|reason| self.wrong(&self.entries[0].1, reason))?;
+        Ok(parametrised)
     }
 
     fn scalar<T>(

@@ -20,6 +20,7 @@
 
 mod batches;
 mod cifar10;
+mod colour;
 mod config;
 mod data_file;
 mod dataset;
@@ -27,12 +28,16 @@ mod decode;
 mod error;
 mod folder;
 mod found;
+mod geometry;
+#[cfg(test)]
+mod golden;
 mod idx;
 mod image;
 mod loader;
 mod policy;
 mod prepared;
 mod preprocessing;
+mod randaugment;
 mod random;
 mod resize;
 mod sample;

@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 use super::error::DataError;
 use super::image::Image;
 use super::preprocessing::Preprocessing;
+use super::randaugment;
 use super::random::Random;
 use super::resize::Scaler;
 
 /// Names of all policies, as data YAMLs have them.
-pub(crate) const NAMES: [&str; 2] = ["simple_augment_train", "simple_augment_test"];
+pub(crate) const NAMES: [&str; 3] = ["simple_augment_train", "simple_augment_test", "randaugment_train"];
 
 /// An augmentation policy. All of them end with the normalisation of [`Preprocessing`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +21,15 @@ pub enum Policy {
     SimpleAugmentTrain,
     /// Pad to a square and resize to the size: no chance involved.
     SimpleAugmentTest,
+    /// Pad to a square, resize to the size, RandAugment, flip half of them, Cutout.
+    RandaugmentTrain {
+        /// Operations on each image, all different: at most 14.
+        n_select: usize,
+        /// Strength of the operations in `n_level`ths; each draws its own where it is `None`.
+        level: Option<usize>,
+        /// Strongest level.
+        n_level: usize,
+    },
 }
 
 impl Policy {
@@ -31,6 +41,7 @@ impl Policy {
         match name {
             "simple_augment_train" => Ok(Self::SimpleAugmentTrain),
             "simple_augment_test" => Ok(Self::SimpleAugmentTest),
+            "randaugment_train" => Ok(Self::RandaugmentTrain { n_select: 2, level: Some(14), n_level: 31 }),
             _ => Err(DataError::UnknownPolicy { name: name.to_owned() }),
         }
     }
@@ -40,6 +51,33 @@ impl Policy {
         match self {
             Self::SimpleAugmentTrain => "simple_augment_train",
             Self::SimpleAugmentTest => "simple_augment_test",
+            Self::RandaugmentTrain { .. } => "randaugment_train",
+        }
+    }
+
+    /// Says what is wrong with the parameters.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        let Self::RandaugmentTrain { n_select, level, n_level } = *self else { return Ok(()) };
+        let operations = randaugment::OPERATIONS.len();
+        if n_select > operations {
+            return Err(format!("n_select is {n_select}, there are {operations} operations"));
+        }
+        match level {
+            Some(level) if level > n_level => {
+                Err(format!("level is {level}, above n_level, which is {n_level}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The parameters as data YAMLs have them.
+    pub(crate) fn parameters(&self) -> String {
+        match self {
+            Self::RandaugmentTrain { n_select, level, n_level } => {
+                let level = level.map_or("null".to_owned(), |level| level.to_string());
+                format!("{{n_select: {n_select}, level: {level}, n_level: {n_level}}}")
+            }
+            Self::SimpleAugmentTrain | Self::SimpleAugmentTest => "null".to_owned(),
         }
     }
 
@@ -53,7 +91,7 @@ impl Policy {
         match self {
             // Python's int(img_size * 1.2).
             Self::SimpleAugmentTrain => (image_size as f64 * 1.2) as usize,
-            Self::SimpleAugmentTest => image_size,
+            Self::SimpleAugmentTest | Self::RandaugmentTrain { .. } => image_size,
         }
     }
 
@@ -70,6 +108,10 @@ impl Policy {
                 flipped_half(random_resized_crop(&image, preprocessing, random, scaler), random)
             }
             Self::SimpleAugmentTest => image,
+            Self::RandaugmentTrain { n_select, level, n_level } => {
+                let image = randaugment::augment(image, *n_select, *level, *n_level, random);
+                randaugment::cut_out(flipped_half(image, random), random)
+            }
         }
     }
 }
