@@ -35,7 +35,6 @@ impl Stream {
 }
 
 /// What the engine draws its dropout from in step `step` of epoch `epoch`.
-#[cfg_attr(not(test), expect(dead_code, reason = "the loop that calls it is the next commit"))]
 pub(crate) fn of_step(seed: u64, epoch: usize, step: usize) -> u64 {
     let keyed = finalize(seed.wrapping_add(GOLDEN_RATIO));
     let keyed = finalize(keyed ^ epoch as u64);

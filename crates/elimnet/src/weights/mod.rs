@@ -29,6 +29,7 @@ mod timm;
 mod timm_block;
 mod torch;
 
+pub(crate) use atomic::write_atomically;
 pub use cache::{Source, cache_folder, locate_or_download, locate_or_download_weights};
 pub use checkpoint::{Checkpoint, Format, Tensor, read_checkpoint, read_checkpoint_from};
 pub use download::DownloadError;

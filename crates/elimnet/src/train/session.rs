@@ -1,0 +1,319 @@
+//! The loop over steps and epochs, from wherever a run stands to its end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use elimnet_engine::{Engine, Images, Weights};
+
+use super::config::CheckpointEvery;
+use super::error::TrainError;
+use super::job::{Job, Loaders, Outcome};
+use super::judge::Judge;
+use super::loss::{CrossEntropy, Targets};
+use super::observer::{Phase, Started, StepReport};
+use super::progress::{EpochRecord, Progress, Scores};
+use super::random;
+use super::rates::StepPlan;
+use super::run::RunDirectory;
+use super::snapshot::Snapshot;
+use super::summary::Summary;
+use crate::data::{DataError, LabeledBatch, Loader, Order};
+use crate::evaluate::{Evaluation, evaluate};
+use crate::model::{ModelCard, save_model};
+
+/// Images whose logits prove that a saved model is the trained one.
+const PROOF_IMAGES: usize = 4;
+
+/// Whether a part of the training came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    Done,
+    Interrupted,
+}
+
+/// A training on its way.
+pub(crate) struct Session<'s, 'j> {
+    job: &'s mut Job<'j>,
+    loaders: Loaders,
+    plan: StepPlan,
+    loss: CrossEntropy,
+    engine: Box<dyn Engine>,
+    run: RunDirectory,
+    progress: Progress,
+    /// A few validation images, once they were needed.
+    proof: Option<Images>,
+    /// Up to when the clock of `progress` has counted.
+    counted: Instant,
+    saved: Instant,
+}
+
+impl<'s, 'j> Session<'s, 'j> {
+    pub(crate) fn new(
+        job: &'s mut Job<'j>,
+        plan: StepPlan,
+        engine: Box<dyn Engine>,
+        run: RunDirectory,
+        progress: Progress,
+    ) -> Self {
+        let config = &job.setup.config;
+        let mut loss = CrossEntropy::default().with_label_smoothing(config.label_smoothing);
+        if let Some(tau) = config.logit_adjustment {
+            loss = loss.with_logit_adjustment(tau, &job.dataset.train_counts());
+        }
+        let loaders = Loaders::new(&job.setup, job.dataset);
+        let now = Instant::now();
+        Self { job, loaders, plan, loss, engine, run, progress, proof: None, counted: now, saved: now }
+    }
+
+    /// Trains what is left, tests and sums up.
+    pub(crate) fn run(mut self, fresh: &[String]) -> Result<Outcome, TrainError> {
+        self.job.observer.started(&Started {
+            run: self.run.path(),
+            epochs: self.job.setup.config.epochs,
+            batches: self.plan.steps_per_epoch(),
+            left_out: self.job.left_out(),
+            progress: &self.progress,
+            fresh,
+        });
+        while !self.progress.is_over(&self.job.setup.config) {
+            if self.epoch()? == Flow::Interrupted {
+                self.save()?;
+                return Ok(self.interrupted());
+            }
+        }
+        self.finish()
+    }
+
+    fn interrupted(self) -> Outcome {
+        let Progress { epoch, batch, .. } = self.progress;
+        Outcome::Interrupted { run: self.run, epochs: epoch, steps: batch }
+    }
+
+    fn epoch(&mut self) -> Result<Flow, TrainError> {
+        if self.train_epoch()? == Flow::Interrupted {
+            return Ok(Flow::Interrupted);
+        }
+        if self.job.setup.config.average_decay.is_some() {
+            self.engine.select_weights(Weights::Averaged)?;
+        }
+        let Some(validation) = self.validate()? else {
+            self.engine.select_weights(Weights::Current)?;
+            return Ok(Flow::Interrupted);
+        };
+        let record = self.record(&validation)?;
+        if record.best {
+            self.save_best(&record)?;
+        }
+        self.engine.select_weights(Weights::Current)?;
+        self.progress.next_epoch(record, self.job.dataset.classes.len());
+        self.save()?;
+        self.run.write_metrics(&self.progress.history)?;
+        if let Some(record) = self.progress.history.last() {
+            self.job.observer.epoch(record);
+        }
+        Ok(Flow::Done)
+    }
+
+    fn train_epoch(&mut self) -> Result<Flow, TrainError> {
+        let left = self.plan.steps_per_epoch() - self.progress.batch;
+        if left == 0 {
+            return Ok(Flow::Done);
+        }
+        let mut batches = self.loaders.train_epoch(self.progress.epoch, self.progress.batch);
+        let mut waited = self.loaders.train.waited();
+        for _ in 0..left {
+            if self.job.is_interrupted() {
+                return Ok(Flow::Interrupted);
+            }
+            let began = Instant::now();
+            let Some(batch) = batches.next() else { break };
+            let report = self.step(&batch?)?;
+            self.count_step(began.elapsed(), self.loaders.train.waited() - waited);
+            waited = self.loaders.train.waited();
+            self.job.observer.step(&report);
+            if self.checkpoint_is_due() {
+                self.save()?;
+                self.job.observer.checkpoint(&self.progress);
+            }
+        }
+        Ok(Flow::Done)
+    }
+
+    fn step(&mut self, batch: &LabeledBatch) -> Result<StepReport, TrainError> {
+        let (epoch, step) = (self.progress.epoch, self.progress.batch);
+        let settings = self.plan.step(epoch, step);
+        let learning_rate = settings.learning_rates.last().copied().map_or(0.0, f64::from);
+        let finite = |what, value: f64| match value.is_finite() {
+            true => Ok(()),
+            false => Err(TrainError::NotFinite { what, epoch: epoch + 1, step: step + 1, learning_rate }),
+        };
+        let seed = random::of_step(self.job.setup.config.seed, epoch, step);
+        let logits = self.engine.forward(&batch.images, seed)?;
+        let value = self.loss.value(&logits, Targets::Classes(&batch.labels));
+        finite("loss", value.loss)?;
+        self.engine.backward(&value.logit_gradient)?;
+        let gradient_norm = self.engine.step(&settings)?;
+        finite("gradient", gradient_norm.into())?;
+        self.progress.tally.add(value.loss, &logits, &batch.labels);
+        self.progress.batch += 1;
+        self.progress.clock.images += batch.labels.len() as u64;
+        Ok(StepReport {
+            epoch: epoch + 1,
+            batch: step + 1,
+            loss: self.progress.tally.loss(),
+            accuracy: self.progress.tally.accuracy(),
+            learning_rate,
+            gradient_norm,
+            images_per_second: self.progress.clock.since(&self.progress.epoch_began).images_per_second(),
+        })
+    }
+
+    fn count_step(&mut self, training: Duration, waited: Duration) {
+        self.progress.clock.training_seconds += training.as_secs_f64();
+        self.progress.clock.waited_seconds += waited.as_secs_f64();
+    }
+
+    /// Evaluates the validation images; nothing where it was interrupted.
+    fn validate(&mut self) -> Result<Option<Evaluation>, TrainError> {
+        let evaluation =
+            evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job)?;
+        let Some(evaluation) = evaluation else { return Ok(None) };
+        if evaluation.loss.is_finite() {
+            return Ok(Some(evaluation));
+        }
+        let step = self.progress.batch;
+        let rates = self.plan.step(self.progress.epoch, step.saturating_sub(1)).learning_rates;
+        Err(TrainError::NotFinite {
+            what: "validation loss",
+            epoch: self.progress.epoch + 1,
+            step,
+            learning_rate: rates.last().copied().map_or(0.0, f64::from),
+        })
+    }
+
+    fn record(&mut self, validation: &Evaluation) -> Result<EpochRecord, TrainError> {
+        self.count();
+        let Progress { epoch, batch, tally, clock, epoch_began, .. } = &self.progress;
+        let validation = Scores::from(validation);
+        let clock = clock.since(epoch_began);
+        let rates = self.plan.step(*epoch, batch.saturating_sub(1)).learning_rates;
+        Ok(EpochRecord {
+            epoch: epoch + 1,
+            train: Scores::from(&tally.clone().finish()),
+            validation,
+            best: self.progress.would_be_best(&validation, self.job.setup.config.select),
+            learning_rate: rates.last().copied().map_or(0.0, f64::from),
+            seconds: clock.seconds,
+            images_per_second: clock.images_per_second(),
+            data_wait_share: clock.data_wait_share(),
+        })
+    }
+
+    /// Writes the best model so far, reads it back and checks that it computes the same.
+    fn save_best(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
+        let path = self.run.best();
+        save_model(&path, &self.card(record), &self.engine.tensors())?;
+        if self.proof.is_none() {
+            self.proof = self.proof_images()?;
+        }
+        if let Some(images) = &self.proof {
+            let logits = self.engine.infer(images)?;
+            Judge::of(self.job.device, &path)?.confirm(&path, images, &logits)?;
+        }
+        Ok(())
+    }
+
+    /// The first validation images.
+    fn proof_images(&self) -> Result<Option<Images>, DataError> {
+        let first = self.loaders.validation.epoch(0, Order::Sequential).next().transpose()?;
+        Ok(first.map(|batch| {
+            let Images { count, height, width, channels, mut pixels } = batch.images;
+            let count = count.min(PROOF_IMAGES);
+            pixels.truncate(count * height * width * channels);
+            Images::new(count, height, width, channels, pixels)
+        }))
+    }
+
+    fn card(&self, record: &EpochRecord) -> ModelCard {
+        let setup = &self.job.setup;
+        let metrics = [("train", record.train), ("validation", record.validation)];
+        let named = |(split, scores): (&str, Scores)| {
+            [("loss", scores.loss), ("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1)]
+                .map(|(name, value)| (format!("{split}.{name}"), value))
+        };
+        ModelCard {
+            network: setup.network.clone(),
+            cut: setup.cut.clone(),
+            classes: self.job.dataset.classes.clone(),
+            preprocessing: setup.preprocessing.clone(),
+            weights_from: setup.weights_from.clone(),
+            metrics: metrics.into_iter().flat_map(named).collect::<BTreeMap<_, _>>(),
+            seed: setup.config.seed,
+            tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        match self.job.setup.config.checkpoint_every {
+            CheckpointEvery::Epoch => false,
+            CheckpointEvery::Minutes(minutes) => self.saved.elapsed().as_secs_f64() >= minutes * 60.0,
+            CheckpointEvery::Steps(steps) => self.progress.batch.is_multiple_of(steps),
+        }
+    }
+
+    /// Writes the checkpoint that a resume goes on from.
+    fn save(&mut self) -> Result<(), TrainError> {
+        self.count();
+        self.run.write_snapshot(&Snapshot::of(&*self.engine, &self.progress))?;
+        self.saved = Instant::now();
+        Ok(())
+    }
+
+    /// Brings the clock up to now.
+    fn count(&mut self) {
+        let now = Instant::now();
+        self.progress.clock.seconds += (now - self.counted).as_secs_f64();
+        self.counted = now;
+    }
+
+    /// Tests the best model, as it is on the disk, and writes the summary.
+    fn finish(mut self) -> Result<Outcome, TrainError> {
+        let mut judge = Judge::of(self.job.device, &self.run.best())?;
+        let test = match &self.loaders.test {
+            None => None,
+            Some(loader) => match evaluate_on(judge.engine(), loader, Phase::Test, self.job)? {
+                Some(evaluation) => Some(evaluation),
+                None => return Ok(self.interrupted()),
+            },
+        };
+        self.count();
+        let summary =
+            Summary::new(&self.job.setup, &self.job.dataset.classes, &self.progress, test.as_ref())?;
+        self.run.write_summary(&summary)?;
+        self.job.observer.finished(&summary);
+        Ok(Outcome::Finished { run: self.run, summary: Box::new(summary) })
+    }
+}
+
+/// Evaluates a split and tells the observer how far it is; nothing where it was interrupted.
+fn evaluate_on(
+    engine: &mut dyn Engine,
+    loader: &Loader,
+    phase: Phase,
+    job: &mut Job<'_>,
+) -> Result<Option<Evaluation>, TrainError> {
+    let total = loader.batches();
+    let mut interrupted = false;
+    let mut done = 0;
+    let batches = loader.epoch(0, Order::Sequential).map_while(|batch| {
+        interrupted = job.is_interrupted();
+        if interrupted {
+            return None;
+        }
+        job.observer.evaluating(phase, done, total);
+        done += 1;
+        Some(batch)
+    });
+    let evaluation = evaluate(engine, batches, |_| {})?;
+    Ok((!interrupted).then_some(evaluation))
+}
