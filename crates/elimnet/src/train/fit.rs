@@ -28,8 +28,7 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
     let progress = Progress::new(job.dataset.classes.len());
     let snapshot = Snapshot::of(&*engine, &progress);
     let record = job.record(&start.fresh);
-    let run = RunDirectory::create(place, &record, &job.dataset.split_names(), &snapshot)?;
-    drop(snapshot);
+    let run = RunDirectory::create(place, &record, &job.dataset.split_names(), snapshot)?;
     Session::new(&mut job, plan, engine, run, progress).run(&start.fresh)
 }
 
@@ -49,8 +48,9 @@ pub fn resume(mut job: Job<'_>, run: RunDirectory) -> Result<Outcome, TrainError
         return Err(TrainError::Finished { path: path() });
     }
     let (plan, mut engine) = prepare(&job)?;
-    let snapshot = run.snapshot()?;
-    engine.set_tensors(&snapshot.tensors_of(&job.setup.network))?;
+    let mut snapshot = run.snapshot()?;
+    snapshot.sort(&job.setup.network);
+    engine.set_tensors(&snapshot.tensors)?;
     engine.start_training(&plan.training())?;
     engine.set_optimizer_state(&snapshot.optimizer)?;
     run.write_metrics(&snapshot.progress.history)?;

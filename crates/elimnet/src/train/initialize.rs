@@ -28,6 +28,11 @@ pub fn initial_tensors(network: &Network, seed: u64) -> Vec<NamedTensor> {
     network.tensors().iter().map(|spec| rules.tensor(network, spec, seed)).collect()
 }
 
+/// One tensor of [`initial_tensors`].
+pub(super) fn initial_tensor(network: &Network, spec: &TensorSpec, seed: u64) -> NamedTensor {
+    Rules::of(network).tensor(network, spec, seed)
+}
+
 /// How random numbers become weights.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rule {
@@ -143,7 +148,7 @@ mod tests {
     fn tensor(network: &Network, name: &str) -> NamedTensor {
         let specs = network.tensors();
         let spec = specs.iter().find(|spec| spec.name == name).unwrap_or_else(|| panic!("no {name}"));
-        Rules::of(network).tensor(network, spec, 7)
+        initial_tensor(network, spec, 7)
     }
 
     fn standard_deviation(values: &[f32]) -> f64 {

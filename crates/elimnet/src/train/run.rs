@@ -125,7 +125,7 @@ impl RunDirectory {
         place: &NewRun,
         record: &RunRecord,
         split: &SplitNames,
-        snapshot: &Snapshot,
+        snapshot: Snapshot,
     ) -> Result<Self, TrainError> {
         fs::create_dir_all(&place.root)?;
         let (hidden, path) = free_names(place);
@@ -206,7 +206,7 @@ impl RunDirectory {
         Snapshot::read(&self.last())
     }
 
-    pub(crate) fn write_snapshot(&self, snapshot: &Snapshot) -> Result<(), TrainError> {
+    pub(crate) fn write_snapshot(&self, snapshot: Snapshot) -> Result<(), TrainError> {
         snapshot.write(&self.last())
     }
 
@@ -229,7 +229,7 @@ fn fill(
     place: &NewRun,
     record: &RunRecord,
     split: &SplitNames,
-    snapshot: &Snapshot,
+    snapshot: Snapshot,
 ) -> Result<(), TrainError> {
     for (name, text) in &place.attachments {
         write_text(&folder.join(name), text)?;

@@ -264,7 +264,7 @@ impl<'s, 'j> Session<'s, 'j> {
     /// Writes the checkpoint that a resume goes on from.
     fn save(&mut self) -> Result<(), TrainError> {
         self.count();
-        self.run.write_snapshot(&Snapshot::of(&*self.engine, &self.progress))?;
+        self.run.write_snapshot(Snapshot::of(&*self.engine, &self.progress))?;
         self.saved = Instant::now();
         Ok(())
     }

@@ -3,7 +3,7 @@
 //! One file, `last/checkpoint.safetensors`: what has to agree is renamed into place at once. Tensors and the optimizer's
 //! memory are its tensors, the position is JSON in its metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use elimnet_arch::Network;
@@ -22,7 +22,7 @@ const PROGRESS: &str = "elimnet.progress";
 /// Everything that changes during a training.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Snapshot {
-    /// The network's tensors as the last step left them, in no particular order.
+    /// The network's tensors as the last step left them, in any order.
     pub(crate) tensors: Vec<NamedTensor>,
     pub(crate) optimizer: OptimizerState,
     pub(crate) progress: Progress,
@@ -34,19 +34,19 @@ impl Snapshot {
         Self { tensors: engine.tensors(), optimizer: engine.optimizer_state(), progress: progress.clone() }
     }
 
-    /// The tensors in the network's order.
-    pub(crate) fn tensors_of(&self, network: &Network) -> Vec<NamedTensor> {
-        let mut by_name: BTreeMap<&str, &NamedTensor> =
-            self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let known: Vec<_> =
-            network.tensors().iter().filter_map(|spec| by_name.remove(spec.name.as_str())).collect();
-        // What the network does not have is the engine's to refuse.
-        known.into_iter().chain(by_name.into_values()).cloned().collect()
+    /// Puts the tensors into the network's order.
+    pub(crate) fn sort(&mut self, network: &Network) {
+        let specs = network.tensors();
+        let order: HashMap<&str, usize> =
+            specs.iter().enumerate().map(|(at, spec)| (spec.name.as_str(), at)).collect();
+        // What the network does not have goes last, for the engine to refuse.
+        self.tensors.sort_by_key(|tensor| order.get(tensor.name.as_str()).copied().unwrap_or(usize::MAX));
     }
 
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), TrainError> {
-        let model = self.tensors.iter().map(|tensor| entry(MODEL, tensor));
-        let optimizer = self.optimizer.tensors.iter().map(|tensor| entry(OPTIMIZER, tensor));
+    /// Consumed, so that no second copy of all tensors is made.
+    pub(crate) fn write(self, folder: &Path) -> Result<(), TrainError> {
+        let model = self.tensors.into_iter().map(|tensor| entry(MODEL, tensor));
+        let optimizer = self.optimizer.tensors.into_iter().map(|tensor| entry(OPTIMIZER, tensor));
         let progress = serde_json::to_string(&self.progress).expect("progress is representable as JSON");
         let metadata = BTreeMap::from([
             (STEPS.to_owned(), self.optimizer.steps.to_string()),
@@ -77,9 +77,8 @@ impl Snapshot {
     }
 }
 
-fn entry(prefix: &str, tensor: &NamedTensor) -> (String, Tensor) {
-    let NamedTensor { name, shape, values } = tensor;
-    (format!("{prefix}{name}"), Tensor { shape: shape.clone(), values: values.clone() })
+fn entry(prefix: &str, NamedTensor { name, shape, values }: NamedTensor) -> (String, Tensor) {
+    (format!("{prefix}{name}"), Tensor { shape, values })
 }
 
 #[cfg(test)]

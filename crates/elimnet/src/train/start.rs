@@ -1,12 +1,12 @@
 //! The weights that a training starts from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
-use elimnet_arch::{Network, zoo};
+use elimnet_arch::{Network, TensorKind, zoo};
 use elimnet_engine::NamedTensor;
 
-use super::initialize::initial_tensors;
+use super::initialize::{initial_tensor, initial_tensors};
 use crate::weights::{Allowance, Checkpoint, ExpectedTensor, LoadReport, WeightsError, match_tensors};
 
 /// All tensors of a network before the first step, and which of them were drawn from the seed.
@@ -99,15 +99,16 @@ fn fill(
     seed: u64,
 ) -> (Vec<NamedTensor>, Vec<String>) {
     let mut fresh = Vec::new();
-    let mut tensors = initial_tensors(network, seed);
-    let found: HashMap<&str, _> =
-        checkpoint.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    for tensor in &mut tensors {
-        match found.get(tensor.name.as_str()).filter(|_| loaded.contains(tensor.name.as_str())) {
-            Some(source) => tensor.values.clone_from(&source.values),
-            None if tensor.name.ends_with("num_batches_tracked") => {}
-            None => fresh.push(tensor.name.clone()),
+    let mut tensors = Vec::new();
+    for spec in network.tensors() {
+        let source = checkpoint.tensors.get(&spec.name).filter(|_| loaded.contains(spec.name.as_str()));
+        if source.is_none() && spec.kind != TensorKind::BatchesTracked {
+            fresh.push(spec.name.clone());
         }
+        tensors.push(match source {
+            Some(source) => NamedTensor { name: spec.name, shape: spec.shape, values: source.values.clone() },
+            None => initial_tensor(network, &spec, seed),
+        });
     }
     (tensors, fresh)
 }
@@ -166,6 +167,25 @@ mod tests {
         for address in ["layer2.1", "layer4.0"] {
             let cut = whole.cut_at(address).unwrap();
             assert_eq!(drawn(&cut, &checkpoint(&whole)), CLASSIFIER, "{address}");
+        }
+    }
+
+    #[test]
+    fn every_family_draws_its_classifier_and_nothing_else() {
+        for name in zoo::NAMES {
+            let whole = zoo::by_name(name, 10).unwrap();
+            // The large ones are VGG's linear layers, which every cut eliminates.
+            let specs = whole.tensors().into_iter().filter(|spec| spec.len() < 5_000_000);
+            let zeros = specs
+                .map(|spec| (spec.name.clone(), Tensor { values: vec![0.0; spec.len()], shape: spec.shape }));
+            let metadata = Default::default();
+            let checkpoint = Checkpoint { tensors: zeros.collect(), metadata, format: Format::Safetensors };
+            for index in [0, whole.blocks.len() / 2, whole.blocks.len() - 2] {
+                let cut = whole.cut_after(index).with_classes(6);
+                let start = start(&cut, &checkpoint).unwrap();
+                assert_eq!(start.fresh, cut.classifier_tensors(), "{name} after block {index}");
+                assert_eq!(start.tensors.len(), cut.tensors().len());
+            }
         }
     }
 
