@@ -7,6 +7,7 @@ Every golden is a PNG, so that a person can look at it. Run from the workspace r
 
 import io
 import pathlib
+import struct
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
@@ -93,6 +94,38 @@ def write_resizes() -> None:
             image.resize((width, height), kind).save(folder / f"{name}_{width}x{height}.png", optimize=True)
 
 
+def bitmap(bits, compression, pixels, palette=(), masks=(), height=5, core=False):
+    """A BMP of width 7 that Pillow can read but not write."""
+    colours = b"".join(bytes(entry) + (b"" if core else b"\0") for entry in palette)
+    tail = struct.pack(f"<{len(masks)}I", *masks) + colours
+    if core:
+        header = struct.pack("<IHHHH", 12, 7, height, 1, bits)
+    else:
+        header = struct.pack("<IiiHHIIiiII", 40, 7, height, 1, bits, compression, len(pixels), 0, 0, len(palette), 0)
+    start = 14 + len(header) + len(tail)
+    return struct.pack("<2sIII", b"BM", start + len(pixels), 0, start) + header + tail + pixels
+
+
+def bitmaps() -> dict:
+    rng = np.random.default_rng(5)
+    palette = [tuple(int(value) for value in entry) for entry in rng.integers(0, 256, (16, 3))]
+    words = rng.integers(0, 1 << 16, (5, 8), dtype=np.uint16).tobytes()
+    nibbles = rng.integers(0, 256, 20, dtype=np.uint8).tobytes()
+    dots = rng.integers(0, 256, (5, 24), dtype=np.uint8).tobytes()
+    indices = rng.integers(0, 16, (5, 8), dtype=np.uint8).tobytes()
+    eight = bytes([3, 5, 4, 2, 0, 0, 0, 7, 1, 2, 3, 4, 5, 6, 7, 0, 0, 0, 7, 9, 0, 0, 7, 10, 0, 0, 7, 1, 0, 0, 0, 1])
+    four = bytes([7, 0x5A, 0, 0, 0, 7, 0x12, 0x34, 0x56, 0x70, 0, 0, 7, 0x99, 0, 0, 3, 0xAB, 4, 0xCD, 0, 0, 7, 0x11])
+    return {
+        "sixteen_colours.bmp": bitmap(4, 0, nibbles, palette),
+        "bits_555.bmp": bitmap(16, 0, words),
+        "bits_565.bmp": bitmap(16, 3, words, masks=(0xF800, 0x07E0, 0x001F)),
+        "run_lengths_8.bmp": bitmap(8, 1, eight, palette),
+        "run_lengths_4.bmp": bitmap(4, 2, four + bytes([0, 0, 0, 1]), palette),
+        "top_down.bmp": bitmap(24, 0, dots, height=-5),
+        "core_header.bmp": bitmap(8, 0, indices, palette + [(0, 0, 0)] * 240, core=True),
+    }
+
+
 def sources() -> dict:
     """Encoded files of every kind that has to be read, by file name."""
     image = picture(33, 21, 3)
@@ -143,7 +176,7 @@ def sources() -> dict:
 def write_decoded() -> None:
     folder = OUT / "decode"
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in sources().items():
+    for name, content in (sources() | bitmaps()).items():
         (folder / name).write_bytes(content)
         image = Image.open(io.BytesIO(content))
         if image.mode == "I;16":  # Pillow would clip to 255; elimnet takes the high byte, as Pillow does for 16-bit RGB

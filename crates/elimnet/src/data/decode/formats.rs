@@ -11,7 +11,7 @@ use zune_core::options::DecoderOptions;
 use super::{DecodeError, MAX_PIXELS};
 use crate::data::image::Image;
 
-type Decoded = Result<(Image, Option<Vec<u8>>), DecodeError>;
+pub(super) type Decoded = Result<(Image, Option<Vec<u8>>), DecodeError>;
 
 /// JPEG: baseline and progressive; gray, YCbCr, RGB, CMYK, YCCK.
 ///
@@ -82,20 +82,6 @@ pub(super) fn webp(bytes: &[u8]) -> Decoded {
     Ok((image("WebP", width, height, rgb_of(pixels, channels))?, exif))
 }
 
-/// BMP: 1 to 32 bits, palettes, run lengths.
-pub(super) fn bmp(bytes: &[u8]) -> Decoded {
-    let broken = |reason: &dyn Display| malformed("BMP", reason);
-    let side = u32::MAX as usize;
-    let options = DecoderOptions::default().set_max_width(side).set_max_height(side);
-    let mut decoder = zune_bmp::BmpDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder.decode_headers().map_err(|error| broken(&format!("{error:?}")))?;
-    let (width, height) = decoder.dimensions().ok_or_else(|| broken(&"no dimensions"))?;
-    let (width, height) = sides("BMP", width, height)?;
-    let pixels = decoder.decode().map_err(|error| broken(&format!("{error:?}")))?;
-    let channels = decoder.colorspace().map_or(3, |space| space.num_components());
-    Ok((image("BMP", width, height, rgb_of(pixels, channels))?, None))
-}
-
 /// GIF: the first frame, on black where it does not cover the canvas.
 pub(super) fn gif(bytes: &[u8]) -> Decoded {
     let broken = |reason: &dyn Display| malformed("GIF", reason);
@@ -128,7 +114,11 @@ fn draw_frame(canvas: &mut Image, frame: &gif::Frame<'_>, palette: &[u8]) {
 }
 
 /// The sides, if they are not zero and not too large.
-fn sides(format: &'static str, width: usize, height: usize) -> Result<(usize, usize), DecodeError> {
+pub(super) fn sides(
+    format: &'static str,
+    width: usize,
+    height: usize,
+) -> Result<(usize, usize), DecodeError> {
     if width == 0 || height == 0 {
         return Err(malformed(format, &format_args!("the image has {width}x{height} pixels")));
     }
@@ -154,6 +144,6 @@ fn image(format: &'static str, width: usize, height: usize, rgb: Vec<u8>) -> Res
     Ok(Image::new(width, height, rgb))
 }
 
-fn malformed(format: &'static str, reason: &dyn Display) -> DecodeError {
+pub(super) fn malformed(format: &'static str, reason: &dyn Display) -> DecodeError {
     DecodeError::Malformed { format, reason: reason.to_string() }
 }
