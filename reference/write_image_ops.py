@@ -11,6 +11,7 @@ import struct
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from torchvision import transforms
 
 FILL = (128, 128, 128)
 OUT = pathlib.Path("crates/elimnet/tests/fixtures/images")
@@ -84,6 +85,8 @@ def write_resizes() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     image = picture(61, 47, 2)
     image.save(folder / "original.png", optimize=True)
+    seed = transforms.Compose([transforms.Pad((0, 7)), transforms.Resize((32, 32))])  # SquarePad, Resize
+    seed(image).save(folder / "simple_augment_test_32.png", optimize=True)
     filters = {
         "bilinear": Image.Resampling.BILINEAR,
         "bicubic": Image.Resampling.BICUBIC,

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use elimnet::data::{DecodeError, Image, ResizeFilter, decode, decode_file};
+use elimnet::data::{
+    DecodeError, IMAGENET_MEAN, IMAGENET_STD, Image, Preprocessing, ResizeFilter, decode, decode_file,
+};
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/images").join(name)
@@ -86,6 +88,20 @@ fn resizing_is_pillows_within_one_level() {
             let (worst, _) = difference(&original.resized(width, height, filter), &theirs);
             assert!(worst <= 1, "{filter:?} to {width}x{height} is {worst} levels off");
         }
+    }
+}
+
+#[test]
+fn preprocessing_is_torchvisions_within_one_level() {
+    let (original, theirs) = (image("resize/original.png"), image("resize/simple_augment_test_32.png"));
+    let ours = Preprocessing::new(32).apply(&original);
+    for (index, (&ours, &level)) in ours.iter().zip(&theirs.rgb).enumerate() {
+        let (mean, std) = (IMAGENET_MEAN[index % 3], IMAGENET_STD[index % 3]);
+        let level_of_ours = (ours * std + mean) * 255.0;
+        assert!(
+            (level_of_ours - f32::from(level)).abs() < 1.01,
+            "value {index}: {level_of_ours} and {level}"
+        );
     }
 }
 

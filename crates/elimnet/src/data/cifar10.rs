@@ -62,7 +62,7 @@ fn read_batch(path: &Path, classes: usize) -> Result<Vec<Sample>, DataError> {
 ///
 /// # Errors
 /// Says what is wrong if the bytes are not records of one of `classes` labels each.
-pub(crate) fn parse_labels(bytes: &[u8], classes: usize) -> Result<Vec<usize>, String> {
+pub fn parse_labels(bytes: &[u8], classes: usize) -> Result<Vec<usize>, String> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
         return Err(format!("it has {} bytes, which is not a multiple of {RECORD}", bytes.len()));
     }

@@ -130,13 +130,13 @@ impl DataConfig {
         Ok(Self {
             dataset: DatasetKind::named(&name).unwrap_or(default.dataset),
             name,
-            image_size: keys.count("IMG_SIZE")?.unwrap_or(default.image_size),
+            image_size: keys.count("IMG_SIZE", 4096)?.unwrap_or(default.image_size),
             augment_train: keys.policy("AUG_TRAIN", "AUG_TRAIN_PARAMS")?.unwrap_or(default.augment_train),
             augment_test: keys.policy("AUG_TEST", "AUG_TEST_PARAMS")?.unwrap_or(default.augment_test),
-            batch_size: keys.count("BATCH_SIZE")?.unwrap_or(default.batch_size),
-            epochs: keys.count("EPOCHS")?.unwrap_or(default.epochs),
+            batch_size: keys.count("BATCH_SIZE", 1 << 16)?.unwrap_or(default.batch_size),
+            epochs: keys.count("EPOCHS", 1_000_000)?.unwrap_or(default.epochs),
             validation_ratio: keys.number("VAL_RATIO", 0.0..0.8)?,
-            learning_rate: keys.number("INIT_LR", 0.0..f64::MAX)?.unwrap_or(default.learning_rate),
+            learning_rate: keys.number("INIT_LR", 0.0..1000.0)?.unwrap_or(default.learning_rate),
             half_precision: keys.truth("FP16")?.unwrap_or(default.half_precision),
             data_path: default.data_path,
         })

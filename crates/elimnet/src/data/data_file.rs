@@ -9,6 +9,9 @@ use elimnet_arch::yaml::{self, Node, Value};
 use super::error::DataError;
 use super::policy::Policy;
 
+/// Far above every sensible number of operations or levels.
+const MAX_LEVEL: usize = 1000;
+
 /// The top level of a data YAML.
 pub(super) struct Keys<'a> {
     path: &'a Path,
@@ -46,10 +49,12 @@ impl<'a> Keys<'a> {
         })
     }
 
-    /// A whole number above zero.
-    pub(super) fn count(&self, key: &str) -> Result<Option<usize>, DataError> {
-        self.scalar(key, "a whole number of at least 1", |scalar| match scalar {
-            Argument::Int(number) => usize::try_from(*number).ok().filter(|&number| number > 0),
+    /// A whole number from 1 to `most`.
+    pub(super) fn count(&self, key: &str, most: usize) -> Result<Option<usize>, DataError> {
+        self.scalar(key, &format!("a whole number from 1 to {most}"), |scalar| match scalar {
+            Argument::Int(number) => {
+                usize::try_from(*number).ok().filter(|number| (1..=most).contains(number))
+            }
             _ => None,
         })
     }
@@ -63,15 +68,13 @@ impl<'a> Keys<'a> {
     }
 
     /// A number inside `range`, its ends left out.
-    pub(super) fn number(&self, key: &str, range: Range<f64>) -> Result<Option<f32>, DataError> {
-        let expected = match range.end {
-            f64::MAX => format!("a number above {}", range.start),
-            end => format!("a number between {} and {end}", range.start),
-        };
-        let number = self.scalar(key, &expected, |scalar| {
-            number(scalar).filter(|&number| number > range.start && number < range.end)
-        })?;
-        Ok(number.map(|number| number as f32))
+    pub(super) fn number(&self, key: &str, range: Range<f32>) -> Result<Option<f32>, DataError> {
+        let expected = format!("a number between {} and {}", range.start, range.end);
+        self.scalar(key, &expected, |scalar| {
+            number(scalar)
+                .map(|number| number as f32)
+                .filter(|&number| number > range.start && number < range.end)
+        })
     }
 
     pub(super) fn truth(&self, key: &str) -> Result<Option<bool>, DataError> {
@@ -109,9 +112,9 @@ impl<'a> Keys<'a> {
         let Policy::RandaugmentTrain { n_select, level, n_level } = policy else { return Ok(policy) };
         let level_given = self.entries.iter().any(|(name, _)| name == "level");
         let parametrised = Policy::RandaugmentTrain {
-            n_select: self.count("n_select")?.unwrap_or(n_select),
+            n_select: self.count("n_select", MAX_LEVEL)?.unwrap_or(n_select),
             level: if level_given { self.whole("level")? } else { level },
-            n_level: self.count("n_level")?.unwrap_or(n_level),
+            n_level: self.count("n_level", MAX_LEVEL)?.unwrap_or(n_level),
         };
         parametrised.check().map_err(|reason| self.wrong(&self.entries[0].1, reason))?;
         Ok(parametrised)

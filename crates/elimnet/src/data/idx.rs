@@ -140,7 +140,9 @@ fn file(folder: &Path, prefix: &str) -> Option<PathBuf> {
 
 /// Sizes and bytes of an IDX file.
 fn read(path: &Path) -> Result<(Vec<usize>, Vec<u8>), DataError> {
-    parse(&unpacked(path)?).map_err(|reason| malformed(path, reason))
+    let bytes = unpacked(path)?;
+    let (sizes, values) = parse(&bytes).map_err(|reason| malformed(path, reason))?;
+    Ok((sizes, values.to_vec()))
 }
 
 fn unpacked(path: &Path) -> Result<Vec<u8>, DataError> {
@@ -161,7 +163,7 @@ fn unpacked(path: &Path) -> Result<Vec<u8>, DataError> {
 ///
 /// # Errors
 /// Says what is wrong if the bytes are not exactly such a file.
-pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<u8>), String> {
+pub fn parse(bytes: &[u8]) -> Result<(Vec<usize>, &[u8]), String> {
     let &[0, 0, kind, dimensions] = bytes.first_chunk::<4>().ok_or("it has no header")? else {
         return Err("it does not start with two zero bytes".to_owned());
     };
@@ -177,7 +179,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<(Vec<usize>, Vec<u8>), String> {
     if dimensions == 0 || length != Some(values.len()) {
         return Err(format!("its header says {sizes:?} values, {} follow", values.len()));
     }
-    Ok((sizes, values.to_vec()))
+    Ok((sizes, values))
 }
 
 fn malformed(path: &Path, reason: String) -> DataError {

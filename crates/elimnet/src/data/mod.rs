@@ -44,11 +44,13 @@ mod sample;
 mod split;
 
 pub use batches::Batches;
+pub use cifar10::parse_labels as parse_cifar10_labels;
 pub use config::{DataConfig, DatasetKind};
 pub use dataset::{Dataset, LabeledImage, OpenOptions};
 pub use decode::{DecodeError, MAX_PIXELS, decode, decode_file};
 pub use error::{DataError, SkipKind, SkippedFile};
 pub use folder::image_files;
+pub use idx::parse as parse_idx;
 pub use image::Image;
 pub use loader::{LabeledBatch, Loader, LoaderOptions, Order};
 pub use policy::Policy;
