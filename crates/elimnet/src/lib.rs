@@ -5,5 +5,6 @@ pub mod data;
 pub mod evaluate;
 pub mod model;
 pub mod predict;
+pub mod report;
 pub mod train;
 pub mod weights;

@@ -9,7 +9,10 @@ use fs_err::{File, OpenOptions};
 ///
 /// The bytes go to a temporary file in the same folder, which is synced and renamed; on an error it is
 /// removed.
-pub(crate) fn write_atomically(
+///
+/// # Errors
+/// What the operating system says; then nothing has changed.
+pub fn write_atomically(
     path: &Path,
     write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> io::Result<()> {

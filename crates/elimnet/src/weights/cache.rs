@@ -111,14 +111,18 @@ pub fn locate_or_download_weights(
 
 /// Checks that a file is the one that its name promises.
 pub(super) fn check_hash(path: &Path, weights: &Pretrained) -> Result<(), WeightsError> {
-    let found = sha256(path)?;
+    let found = sha256_of_file(path)?;
     if found.starts_with(weights.hash_prefix()) {
         return Ok(());
     }
     Err(WeightsError::WrongHash { path: path.to_owned(), expected: weights.hash_prefix().to_owned(), found })
 }
 
-fn sha256(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file, in lower-case hexadecimal.
+///
+/// # Errors
+/// If the file can't be read.
+pub fn sha256_of_file(path: &Path) -> io::Result<String> {
     let mut file = fs_err::File::open(path)?;
     let mut context = Context::new(&SHA256);
     let mut block = vec![0; 1 << 20];
@@ -179,7 +183,7 @@ mod tests {
         std::fs::write(file.path(), "abc").unwrap();
         // FIPS 180-2, appendix B.1.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert_eq!(sha256(file.path()).unwrap(), expected);
+        assert_eq!(sha256_of_file(file.path()).unwrap(), expected);
     }
 
     #[test]

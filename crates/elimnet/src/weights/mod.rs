@@ -29,8 +29,8 @@ mod timm;
 mod timm_block;
 mod torch;
 
-pub(crate) use atomic::write_atomically;
-pub use cache::{Source, cache_folder, locate_or_download, locate_or_download_weights};
+pub use atomic::write_atomically;
+pub use cache::{Source, cache_folder, locate_or_download, locate_or_download_weights, sha256_of_file};
 pub use checkpoint::{Checkpoint, Format, Tensor, read_checkpoint, read_checkpoint_from};
 pub use download::DownloadError;
 pub use error::WeightsError;
