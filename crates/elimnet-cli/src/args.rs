@@ -1,10 +1,14 @@
 //! The command line as data. Declarations only: the doc comments are the help.
 
+use std::path::PathBuf;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Cut the top off a pretrained CNN, fine-tune the rest on your images, and measure what it is worth.
 ///
 /// MODEL is a network of the zoo (resnet18), one that is cut (resnet18@layer2.1, resnet18@128), a YAML file, a model file (best.safetensors) or a run directory (exp/latest).
+///
+/// Results go to standard output, progress to standard error. The exit code is 0 for success, 2 for an error and 130 where a training was interrupted and can go on.
 #[derive(Debug, Parser)]
 #[command(name = "elimnet", version, max_term_width = 100)]
 pub(crate) struct Arguments {
@@ -16,6 +20,13 @@ pub(crate) struct Arguments {
 pub(crate) enum Command {
     Info(InfoArgs),
     Cuts(CutsArgs),
+    Train(Box<TrainArgs>),
+    Predict(PredictArgs),
+    Inference(InferenceArgs),
+    Evaluate(EvaluateArgs),
+    Bench(BenchArgs),
+    Compare(CompareArgs),
+    Weights(WeightsArgs),
     /// Print this reference as Markdown.
     #[command(hide = true)]
     Reference,
@@ -30,12 +41,8 @@ pub(crate) enum Command {
 pub(crate) struct InfoArgs {
     /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
     pub(crate) model: String,
-    /// Number of classes [default: the model's own; 1000 for the zoo].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) classes: Option<u32>,
-    /// Side of the images in pixels [default: the model's own, or 224].
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) image_size: Option<u32>,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
@@ -47,19 +54,358 @@ pub(crate) struct InfoArgs {
   elimnet cuts efficientnet_b0 --classes 6
   elimnet cuts resnet18 --format json
 
-A cut is addressed behind an @: by its name (resnet18@layer2.1), its index (resnet18@#4) or its output channels (resnet18@128, the deepest that has as many).")]
+A cut is addressed behind an @: by its name (resnet18@layer2.1), its index (resnet18@#4) or its
+output channels (resnet18@128, the deepest that has as many).")]
 pub(crate) struct CutsArgs {
     /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
     pub(crate) model: String,
-    /// Number of classes [default: the model's own; 1000 for the zoo].
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) classes: Option<u32>,
-    /// Side of the images in pixels [default: the model's own, or 224].
-    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) image_size: Option<u32>,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
     /// How to print them.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: Format,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SizeArgs {
+    /// Number of classes [default: the model's own; 1000 for the zoo].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) classes: Option<u32>,
+    /// Side of the images in pixels [default: the model's own, or 224].
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) image_size: Option<u32>,
+}
+
+/// Train a network on labelled images: fine-tune a pretrained one, cut or not, or start from scratch.
+///
+/// What is not given here comes from the data YAML (image size, batch size, epochs, learning rate, augmentation), else from the defaults below. Leaves a run directory behind with the best model, the last checkpoint and all results. Ctrl-C writes a checkpoint and says how to go on.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet train --model resnet18@layer2.1 --data photos/ --image-size 128
+  elimnet train --model configs/model/resnet18_elim_2.yaml --data configs/data/trashnet.yaml
+  elimnet train --model resnet18@128 --data photos/ --weights resnet18.pth --learning-rate 0.02
+  elimnet train --resume exp/latest")]
+pub(crate) struct TrainArgs {
+    /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
+    #[arg(long, required_unless_present = "resume")]
+    pub(crate) model: Option<String>,
+    /// Data YAML, or a folder ROOT/CLASS/*.jpg or ROOT/{train,val,test}/CLASS/*.jpg.
+    #[arg(long, value_name = "YAML|DIR", required_unless_present = "resume")]
+    pub(crate) data: Option<PathBuf>,
+    /// Weights to start from: a .pth or .safetensors FILE, `imagenet` (found in the cache or downloaded), or `none` (from scratch) [default: imagenet for the zoo, what the file says for YAML, its own for a model file].
+    #[arg(long, value_name = "FILE|imagenet|none")]
+    pub(crate) weights: Option<String>,
+    /// Go on with an interrupted run, to the result that it would have had.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "data", "weights", "name", "output"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Folder of all runs.
+    #[arg(long, value_name = "DIR", default_value = "exp")]
+    pub(crate) output: PathBuf,
+    /// Last part of the run's name [default: the network's name].
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    #[command(flatten)]
+    pub(crate) recipe: RecipeArgs,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Settings of a training.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Recipe")]
+#[group(id = "recipe", multiple = true, conflicts_with = "resume")]
+pub(crate) struct RecipeArgs {
+    /// Passes over the training images [default: the data YAML's, or 20].
+    #[arg(long, value_name = "N")]
+    pub(crate) epochs: Option<usize>,
+    /// Images a step [default: the data YAML's, or 32].
+    #[arg(long, value_name = "N")]
+    pub(crate) batch_size: Option<usize>,
+    /// Side of the images in pixels [default: the data YAML's, or 224].
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) image_size: Option<u32>,
+    /// Share of the images to validate on, where the data have no split of their own [default: the data YAML's, or 0.15].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation_ratio: Option<f32>,
+    /// Augmentation of the training images, a policy by name [default: the data YAML's, or simple_augment_train].
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) augment: Option<String>,
+    /// Highest learning rate [default: the data YAML's, or 0.1].
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// How the learning rate moves [default: one-cycle].
+    #[arg(long, value_enum)]
+    pub(crate) schedule: Option<ScheduleName>,
+    /// Share of the steps on which the rate goes up [default: 0.05].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) warmup: Option<f64>,
+    /// Update rule [default: sgd].
+    #[arg(long, value_enum)]
+    pub(crate) optimizer: Option<OptimizerName>,
+    /// Nesterov's form of SGD's momentum.
+    #[arg(long)]
+    pub(crate) nesterov: bool,
+    /// Momentum of SGD, beta1 of AdamW, for schedules other than one-cycle [default: 0.9].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) momentum: Option<f64>,
+    /// L2 penalty of SGD, decoupled decay of AdamW [default: 0].
+    #[arg(long, value_name = "RATE")]
+    pub(crate) weight_decay: Option<f64>,
+    /// Share of every target that is spread over all classes [default: 0].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) label_smoothing: Option<f32>,
+    /// Logit adjustment for rare classes, of this strength [default: none].
+    #[arg(long, value_name = "TAU")]
+    pub(crate) logit_adjustment: Option<f32>,
+    /// Validate and save a running average of the weights, with this decay a step [default: none].
+    #[arg(long, value_name = "DECAY")]
+    pub(crate) ema: Option<f32>,
+    /// Leave everything up to and with this cut as it is.
+    #[arg(long, value_name = "CUT")]
+    pub(crate) freeze_until: Option<String>,
+    /// Epochs at the start in which only the head learns [default: 0].
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) head_warmup: Option<usize>,
+    /// Learning rate of the trunk's last block over that of the head [default: 1].
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) trunk_rate: Option<f64>,
+    /// Learning rate of each block over that of the block above it [default: 1].
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) layer_decay: Option<f64>,
+    /// Stop after as many epochs without a better one [default: never].
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) patience: Option<usize>,
+    /// Largest norm of all gradients together [default: none].
+    #[arg(long, value_name = "NORM")]
+    pub(crate) clip_norm: Option<f32>,
+    /// What makes an epoch the best [default: loss].
+    #[arg(long, value_enum)]
+    pub(crate) select: Option<SelectName>,
+    /// Seed of everything that is drawn [default: 0].
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Threads that decode images [default: one a core]. Does not change the result.
+    #[arg(long, value_name = "N")]
+    pub(crate) workers: Option<usize>,
+    /// Memory for decoded images, in MiB [default: 1024]. Does not change the result.
+    #[arg(long, value_name = "MIB")]
+    pub(crate) cache: Option<usize>,
+    /// Minutes between checkpoints inside an epoch, or steps with an `s` behind (`50s`) [default: 10]. Does not change the result.
+    #[arg(long, value_name = "MINUTES|STEPSs")]
+    pub(crate) checkpoint_every: Option<String>,
+}
+
+/// How the learning rate moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScheduleName {
+    /// Up and down once, the momentum the other way round.
+    OneCycle,
+    /// Up a line, down half a cosine.
+    Cosine,
+    /// The same from first to last.
+    Constant,
+}
+
+/// The update rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OptimizerName {
+    /// Stochastic gradient descent with momentum.
+    Sgd,
+    /// Adam with decoupled weight decay.
+    Adamw,
+}
+
+/// The measure of the best epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SelectName {
+    /// Lowest validation loss.
+    Loss,
+    /// Highest validation macro-F1.
+    #[value(name = "macro_f1", alias = "macro-f1")]
+    MacroF1,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// Where to compute.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that compute; 0 for one a core. Does not change the result.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
+    pub(crate) threads: u16,
+}
+
+/// Classify images.
+///
+/// JSON lines have `file`, `class`, `probability`, `probabilities` by class name and `logits`. A file that is no image is an error, but the others are still classified.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet predict exp/latest new/*.jpg
+  elimnet predict best.safetensors photos/ --format csv --top-k 3
+  elimnet predict --model resnet18 --weights resnet18-f37072fd.pth cat.jpg --top-k 5")]
+pub(crate) struct PredictArgs {
+    /// Run directory or model file, then image files, folders and globs; with --model images only.
+    #[arg(required = true, value_name = "RUN|FILE.safetensors|IMAGES")]
+    pub(crate) paths: Vec<String>,
+    /// A network that is not a model file, to use with --weights as it is.
+    #[arg(long, requires = "weights")]
+    pub(crate) model: Option<String>,
+    /// Its weights: a .pth or .safetensors FILE, or `imagenet`.
+    #[arg(long, value_name = "FILE|imagenet", requires = "model")]
+    pub(crate) weights: Option<String>,
+    /// Names of its classes, one a line [default: numbers].
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub(crate) classes_file: Option<PathBuf>,
+    /// Side of the images in pixels [default: 224].
+    #[arg(long, value_name = "PIXELS", requires = "model", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) image_size: Option<u32>,
+    /// How many classes to show for each image (text and CSV).
+    #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) top_k: u32,
+    /// Images at once.
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch_size: u32,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print the predictions.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: PredictionFormat,
+}
+
+/// Classify a whole folder, and record how long it took.
+///
+/// Writes a prediction for every image to --output and the times to RUN/inference.json, where `compare` finds them. Where the images lie in folders named after classes, accuracy and macro-F1 are given too.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet inference --model-dir exp/latest --img-root photos/test
+  elimnet inference --model_dir exp/latest --img_root photos/test --output predictions.json")]
+pub(crate) struct InferenceArgs {
+    /// Run directory or model file.
+    #[arg(long, visible_alias = "model_dir", value_name = "RUN")]
+    pub(crate) model_dir: String,
+    /// Folder of images.
+    #[arg(long, visible_alias = "img_root", value_name = "DIR")]
+    pub(crate) img_root: PathBuf,
+    /// File for the predictions, .csv or .json (lines) [default: predictions.csv in the run directory].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Images at once.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch_size: u32,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print the summary.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Measure how good a run is on one of its splits, or on other data.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet evaluate exp/latest --split test
+  elimnet evaluate exp/latest --split validation --format json
+  elimnet evaluate best.safetensors --data other_photos/ --split train")]
+pub(crate) struct EvaluateArgs {
+    /// Run directory; with --data a model file will do.
+    pub(crate) run: PathBuf,
+    /// Which images.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) split: SplitName,
+    /// Other data: a data YAML or a folder with the same classes.
+    #[arg(long, value_name = "YAML|DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Images at once.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch_size: u32,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// A part of a data set.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SplitName {
+    /// What was trained on.
+    Train,
+    /// What the best epoch was chosen by.
+    #[value(alias = "val")]
+    Validation,
+    /// What nothing was chosen by.
+    #[default]
+    Test,
+}
+
+/// Measure how fast a network runs, on random images.
+///
+/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms` and `images_per_second`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet bench efficientnet_b0@80 --batch-size 1,32
+  elimnet bench exp/latest --train --format json")]
+pub(crate) struct BenchArgs {
+    /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
+    pub(crate) model: String,
+    /// Images at once, several with commas between.
+    #[arg(long, value_name = "N,...", value_delimiter = ',', default_value = "1,32", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch_size: Vec<u32>,
+    #[command(flatten)]
+    pub(crate) size: SizeArgs,
+    /// Measure training steps (forward, backward, update) instead of inference.
+    #[arg(long)]
+    pub(crate) train: bool,
+    /// Seconds to measure for, for each batch size.
+    #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
+    pub(crate) seconds: f64,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Compare runs in the seed's tables: parameters, layers, losses, F1, times.
+///
+/// Times are those that `elimnet inference` recorded in the runs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet compare exp/2026-*
+  elimnet compare exp/uncut exp/elim_2 exp/scratch --format json")]
+pub(crate) struct CompareArgs {
+    /// Run directories.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// How to print it.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: TableFormat,
+}
+
+/// List the pretrained weights that are known by name, or fetch some.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet weights
+  elimnet weights fetch resnet18 efficientnet_b0
+
+The cache is the folder $ELIMNET_CACHE, else elimnet in the user's cache folder.")]
+pub(crate) struct WeightsArgs {
+    #[command(subcommand)]
+    pub(crate) action: Option<WeightsAction>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum WeightsAction {
+    /// List them and where they are (the default).
+    List,
+    /// Find them on this machine or download them.
+    Fetch {
+        /// Names of networks of the zoo.
+        #[arg(required = true, value_name = "NAME")]
+        networks: Vec<String>,
+    },
 }
 
 /// Form of the output.
@@ -68,6 +414,28 @@ pub(crate) enum Format {
     /// For people.
     #[default]
     Text,
+    /// For programs; its fields are stable.
+    Json,
+}
+
+/// Form of predictions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PredictionFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// An object a line.
+    Json,
+    /// A line of cells an image.
+    Csv,
+}
+
+/// Form of tables.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// Tables to paste.
+    #[default]
+    Markdown,
     /// For programs; its fields are stable.
     Json,
 }

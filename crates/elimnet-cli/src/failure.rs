@@ -1,11 +1,41 @@
 //! How failures are told: `error: a: b: c`, a blank line, `hint: ...`.
 
 use std::error::Error;
-use std::io;
+use std::io::{self, Write};
 
 use elimnet::data::DataError;
 use elimnet::model::ModelError;
+use elimnet::report::ReportError;
+use elimnet::train::{ConfigError, TrainError};
 use elimnet::weights::WeightsError;
+use elimnet_arch::{EliminateError, ShapeError};
+
+/// A hint that only the command line can give, put around an error with [`anyhow::Error::context`].
+#[derive(Debug)]
+pub(crate) struct Hinted {
+    pub(crate) message: String,
+    pub(crate) hint: String,
+}
+
+impl std::fmt::Display for Hinted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Hinted {}
+
+/// An error with a hint.
+pub(crate) fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+    Hinted { message: message.into(), hint: hint.into() }.into()
+}
+
+/// The same error with one more thing to do about it.
+pub(crate) fn with_hint(error: anyhow::Error, addition: &str) -> anyhow::Error {
+    let first = error.chain().find_map(hint);
+    let hint = first.map_or_else(|| addition.to_owned(), |first| format!("{first}; {addition}"));
+    hinted(message(&error), hint)
+}
 
 /// Whether the reader of our output went away, which is its good right.
 pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -16,12 +46,15 @@ pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 /// Prints an error and what can be done about it.
-#[expect(clippy::print_stderr, reason = "this is where errors leave the program")]
 pub(crate) fn report(error: &anyhow::Error) {
-    eprintln!("error: {}", message(error));
+    let bold = anstyle::Style::new().bold();
+    let red = bold.fg_color(Some(anstyle::AnsiColor::Red.into()));
+    let mut text = format!("{red}error:{red:#} {}\n", message(error));
     if let Some(hint) = error.chain().find_map(hint) {
-        eprintln!("\nhint: {hint}");
+        text += &format!("\n{bold}hint:{bold:#} {hint}\n");
     }
+    // Colours only on a terminal, and never with NO_COLOR. Where nobody listens any more, nothing is lost.
+    let _ = anstream::stderr().write_all(text.as_bytes());
 }
 
 /// The chain of causes, each once: a transparent wrapper repeats what it wraps.
@@ -37,16 +70,46 @@ fn message(error: &anyhow::Error) -> String {
 }
 
 fn hint(cause: &(dyn Error + 'static)) -> Option<String> {
-    if let Some(error) = cause.downcast_ref::<ModelError>() {
-        return error.hint();
+    None.or_else(|| cause.downcast_ref().map(|error: &Hinted| error.hint.clone()))
+        .or_else(|| cause.downcast_ref().and_then(ModelError::hint))
+        .or_else(|| cause.downcast_ref().and_then(WeightsError::hint))
+        .or_else(|| cause.downcast_ref().and_then(DataError::hint).map(str::to_owned))
+        .or_else(|| cause.downcast_ref().and_then(train_hint))
+        .or_else(|| cause.downcast_ref().and_then(ReportError::hint))
+        .or_else(|| cause.downcast_ref().and_then(cut_hint))
+        .or_else(|| cause.downcast_ref().and_then(shape_hint))
+        .or_else(|| cause.downcast_ref().and_then(config_hint))
+        .or_else(|| cause.downcast_ref().and_then(io_hint))
+}
+
+/// What a transparent wrapper holds is not in the chain of causes, so it is looked into here.
+fn train_hint(error: &TrainError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        TrainError::Data(error) => error.hint().map(str::to_owned),
+        TrainError::Cut(error) => cut_hint(error),
+        TrainError::Shape(error) => shape_hint(error),
+        TrainError::Config(error) => config_hint(error),
+        TrainError::Io(error) => io_hint(error),
+        _ => None,
+    })
+}
+
+fn cut_hint(error: &EliminateError) -> Option<String> {
+    match error {
+        EliminateError::UnknownCut { network, .. } => Some(format!("list them with: elimnet cuts {network}")),
+        _ => None,
     }
-    if let Some(error) = cause.downcast_ref::<WeightsError>() {
-        return error.hint();
+}
+
+fn shape_hint(error: &ShapeError) -> Option<String> {
+    match error {
+        ShapeError::TooSmall { .. } => Some("use larger images (--image-size) or a deeper cut".to_owned()),
+        _ => None,
     }
-    if let Some(error) = cause.downcast_ref::<DataError>() {
-        return error.hint().map(str::to_owned);
-    }
-    cause.downcast_ref::<io::Error>().and_then(io_hint)
+}
+
+fn config_hint(error: &ConfigError) -> Option<String> {
+    Some(format!("give a value that is {}", error.expected))
 }
 
 fn io_hint(error: &io::Error) -> Option<String> {

@@ -2,8 +2,10 @@
 
 mod args;
 mod commands;
+mod device;
 mod failure;
 mod output;
+mod progress;
 
 use std::process::ExitCode;
 
@@ -14,7 +16,7 @@ use args::Arguments;
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match commands::run(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(ending) => ending.exit_code(),
         Err(error) if failure::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             failure::report(&error);

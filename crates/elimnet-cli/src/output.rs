@@ -16,6 +16,11 @@ pub(crate) fn json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(text(&(serde_json::to_string_pretty(value)? + "\n"))?)
 }
 
+/// Writes a value as one line of JSON.
+pub(crate) fn json_line(value: &impl Serialize) -> anyhow::Result<()> {
+    Ok(text(&(serde_json::to_string(value)? + "\n"))?)
+}
+
 /// Where a column's text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Align {

@@ -31,7 +31,7 @@ impl<'a> From<&'a Cut> for CutRow<'a> {
 }
 
 pub(crate) fn run(args: &CutsArgs) -> anyhow::Result<()> {
-    let subject = Subject::find(&args.model, args.classes, args.image_size)?;
+    let subject = Subject::find(&args.model, args.size.classes, args.size.image_size)?;
     let cuts = subject.network.cuts(subject.input()).with_context(|| subject.context())?;
     match args.format {
         Format::Json => output::json(&cuts.iter().map(CutRow::from).collect::<Vec<_>>()),

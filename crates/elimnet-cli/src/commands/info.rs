@@ -21,7 +21,7 @@ struct Info {
 }
 
 pub(crate) fn run(args: &InfoArgs) -> anyhow::Result<()> {
-    let subject = Subject::find(&args.model, args.classes, args.image_size)?;
+    let subject = Subject::find(&args.model, args.size.classes, args.size.image_size)?;
     let info = Info::new(&subject)?;
     match args.format {
         Format::Json => output::json(&info),
@@ -86,14 +86,14 @@ fn summary(info: &Info, subject: &Subject) -> anyhow::Result<String> {
             thousands(info.multiply_adds),
             size = info.image_size
         ),
-        format!("peak activations {:.1} MiB for one image (f32)", peak as f64 / f64::from(1 << 20)),
+        format!("peak activations {} KiB for one image (f32)", thousands(peak.div_ceil(1024) as u64)),
         format!("classes          {}", info.classes),
     ];
     if let Some(card) = &subject.card {
         lines.push(format!("class names      {}", card.classes.join(", ")));
         lines.push(format!("weights from     {}", card.weights_from));
         lines.push(format!("trained by       elimnet {}, seed {}", card.tool_version, card.seed));
-        let metrics = card.metrics.iter().map(|(name, value)| format!("{name:<16} {value:.4}"));
+        let metrics = card.metrics.iter().map(|(name, value)| format!("{name:<19} {value:.4}"));
         lines.extend(metrics);
     }
     Ok(lines.join("\n") + "\n")

@@ -1,0 +1,172 @@
+//! `elimnet train`: from MODEL and data to a run directory, or on with an interrupted run.
+
+mod recipe;
+mod start;
+mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
+
+use anyhow::Context;
+use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing, SplitNames};
+use elimnet::model::{self, ModelBase, ModelSource, Provenance};
+use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, fit, resume};
+use elimnet_arch::{Network, yaml};
+use elimnet_engine::Device;
+
+use crate::args::{Format, TrainArgs};
+use crate::commands::Ending;
+use crate::device;
+use crate::failure::hinted;
+use crate::output;
+use crate::progress::say;
+use watch::Watch;
+
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
+    let device = device::open(&args.device)?;
+    let outcome = match (&args.resume, &args.model, &args.data) {
+        (Some(run), _, _) => go_on(run, &device)?,
+        (None, Some(model), Some(data)) => begin(args, model, data, &device)?,
+        _ => return Err(hinted("nothing to train", "give --model and --data, or --resume RUN")),
+    };
+    match outcome {
+        Outcome::Finished { run, summary } => {
+            show(&run, &summary, args.format)?;
+            Ok(Ending::Done)
+        }
+        Outcome::Interrupted { run, epochs, steps } => {
+            let run = run.path().display();
+            say(&format!("interrupted after {epochs} epochs and {steps} steps; the checkpoint is written"));
+            say(&format!("go on with: elimnet train --resume {run}"));
+            Ok(Ending::Interrupted)
+        }
+    }
+}
+
+fn begin(args: &TrainArgs, model: &str, data: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
+    let source = model::resolve(model)?;
+    let network = source.network()?;
+    let mut data = recipe::data(DataConfig::open(data)?, &args.recipe)?;
+    let config = recipe::training(&data, &args.recipe)?;
+    check_image_size(&network, data.image_size)?;
+    let weights = start::locate(&source, &network, args.weights.as_deref())?;
+    let dataset = open_data(&data, config.seed, None)?;
+    let network = network.with_classes(dataset.classes.len());
+    let start = weights.read(&source, &network, &dataset.classes, config.seed)?;
+    // The run must be resumable from any directory.
+    data.data_path = fs_err::canonicalize(&data.data_path)?;
+    let model = model_yaml(&source, &network, start.weights_from != Provenance::Scratch)?;
+    let mut attachments = vec![("data.yml".to_owned(), data.to_yaml())];
+    attachments.extend(model.map(|text| ("model.yml".to_owned(), text)));
+    let place = NewRun {
+        root: args.output.clone(),
+        name: args.name.clone().unwrap_or_else(|| network.name.clone()),
+        time: SystemTime::now(),
+        attachments,
+    };
+    let setup = Setup {
+        cut: cut_name(&source, &network),
+        network,
+        preprocessing: Preprocessing::new(data.image_size),
+        augment_train: data.augment_train,
+        augment_test: data.augment_test,
+        weights_from: start.weights_from,
+        config,
+    };
+    let (mut watch, interrupt) = (Watch::new(), interrupt_flag()?);
+    let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
+    Ok(fit(job, &start.tensors, &place)?)
+}
+
+fn go_on(run: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
+    let run = RunDirectory::open(fs_err::canonicalize(run)?)?;
+    let setup = run.record()?.setup;
+    let data = run_data(&run)?;
+    let dataset = open_data(&data, setup.config.seed, Some(run.split_names()?))?;
+    let (mut watch, interrupt) = (Watch::new(), interrupt_flag()?);
+    let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
+    Ok(resume(job, run)?)
+}
+
+/// The data configuration that a run keeps.
+pub(crate) fn run_data(run: &RunDirectory) -> anyhow::Result<DataConfig> {
+    let path = run.path().join("data.yml");
+    DataConfig::open(&path).with_context(|| format!("the data of run `{}`", run.path().display()))
+}
+
+/// Opens a data set and says what was found.
+pub(crate) fn open_data(
+    config: &DataConfig,
+    seed: u64,
+    splits: Option<SplitNames>,
+) -> anyhow::Result<Dataset> {
+    let dataset = Dataset::open(config, seed, &OpenOptions { splits, ..OpenOptions::default() })?;
+    let [train, validation, test] = dataset.splits().map(|(_, split)| split.len());
+    let classes = dataset.classes.len();
+    say(&format!(
+        "data      {}: {classes} classes, {train} images to train, {validation} to validate, {test} to test",
+        config.name
+    ));
+    for file in &dataset.skipped {
+        say(&format!("skipped   {file}"));
+    }
+    Ok(dataset)
+}
+
+/// Fails early, before weights are fetched and images decoded.
+fn check_image_size(network: &Network, image_size: usize) -> anyhow::Result<()> {
+    let context = || format!("`{}` with images of {image_size}x{image_size}", network.name);
+    let fits = network.shapes(network.input_shape(image_size)).with_context(context);
+    fits.map(drop)
+}
+
+/// Name of the last kept block, where the source was cut.
+fn cut_name(source: &ModelSource, network: &Network) -> Option<String> {
+    source.cut.as_ref().and(network.blocks.last()).map(|block| block.name.clone())
+}
+
+/// What `model.yml` holds: the YAML file as it is, or the cut network of the zoo as one. Other networks can't be said in
+/// that language; `run.json` has every network in full.
+fn model_yaml(source: &ModelSource, network: &Network, pretrained: bool) -> anyhow::Result<Option<String>> {
+    match (&source.base, &source.cut) {
+        (ModelBase::Yaml(path), None) => Ok(Some(fs_err::read_to_string(path)?)),
+        _ => Ok(yaml::to_text(network, pretrained)),
+    }
+}
+
+/// Two flags in one: the first Ctrl-C (or SIGTERM) asks for a checkpoint, the second ends the program at once.
+fn interrupt_flag() -> anyhow::Result<Arc<AtomicBool>> {
+    let flag = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;
+        signal_hook::flag::register(signal, Arc::clone(&flag))?;
+    }
+    Ok(flag)
+}
+
+fn show(run: &RunDirectory, summary: &Summary, format: Format) -> anyhow::Result<()> {
+    match format {
+        Format::Json => output::json(summary),
+        Format::Text => Ok(output::text(&text(run.path(), summary))?),
+    }
+}
+
+fn text(run: &Path, summary: &Summary) -> String {
+    let line = |name: &str, loss: f64, accuracy: f64, macro_f1: f64| {
+        format!("{name:<10} loss {loss:.4}  accuracy {:.2}%  macro-F1 {macro_f1:.4}\n", accuracy * 100.0)
+    };
+    let of = |name: &str, scores: &elimnet::train::Scores| {
+        line(name, scores.loss, scores.accuracy, scores.macro_f1)
+    };
+    let test = summary.test.as_ref();
+    format!(
+        "run        {}\nepochs     {}\n{}{}{}",
+        run.display(),
+        summary.epochs,
+        of("train", &summary.train),
+        of("validation", &summary.validation),
+        test.map(|test| line("test", test.loss, test.accuracy, test.macro_f1)).unwrap_or_default(),
+    )
+}
