@@ -3,9 +3,10 @@
 mod support;
 
 use elimnet_arch::zoo;
-use elimnet_cpu::CpuEngine;
+use elimnet_cpu::{CpuDevice, CpuEngine};
 use elimnet_engine::{Engine, Matrix, NamedTensor, Optimizer, Step, Training};
-use elimnet_testing::golden::{Checksum, LogitGoldens, TrainStep, block_features};
+use elimnet_testing::formula;
+use elimnet_testing::golden::{Checksum, LogitGoldens, TrainStep, YamlModules, block_features};
 use elimnet_testing::tolerance::{assert_close, assert_close_l2};
 use support::{channels_last, engine, images, sgd};
 
@@ -151,4 +152,26 @@ fn one_optimizer_step_is_torchs() {
 fn difference((new, old): (NamedTensor, NamedTensor)) -> NamedTensor {
     let values = new.values.iter().zip(&old.values).map(|(new, old)| new - old).collect();
     NamedTensor { values, ..new }
+}
+
+#[test]
+fn networks_in_yaml_are_a_plain_reading_of_their_modules() {
+    let goldens = YamlModules::read();
+    for golden in &goldens.nets {
+        let network =
+            elimnet_arch::yaml::parse(&golden.yaml, &golden.name).expect("the golden is well formed").network;
+        let mut engine = CpuDevice::new(2).engine(&network);
+        let mut tensors = engine.tensors();
+        // torch has them in the order of construction; so do we, and names differ.
+        let counted = |tensor: &&mut NamedTensor| !tensor.name.ends_with("num_batches_tracked");
+        for (index, tensor) in tensors.iter_mut().filter(counted).enumerate() {
+            assert_eq!(tensor.shape, golden.tensors[index].1, "{}: `{}`", golden.name, tensor.name);
+            tensor.values = golden.values(index);
+        }
+        engine.set_tensors(&tensors).expect("the shapes were compared");
+        let images = formula::images(goldens.batch, golden.input_channels, goldens.size);
+        let images = support::channels_last_of(&images, goldens.size, golden.input_channels);
+        let logits = engine.infer(&images).expect("the images fit");
+        assert_close(&golden.name, &logits.values, &golden.logits, LOGITS);
+    }
 }

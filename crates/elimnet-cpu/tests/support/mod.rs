@@ -30,12 +30,17 @@ pub(crate) fn images(count: usize, size: usize) -> Images {
 
 /// `[n, 3, size, size]` to the engine's layout.
 pub(crate) fn channels_last(pixels: &[f32], size: usize) -> Images {
+    channels_last_of(pixels, size, 3)
+}
+
+/// `[n, channels, size, size]` to the engine's layout.
+pub(crate) fn channels_last_of(pixels: &[f32], size: usize, channels: usize) -> Images {
     let plane = size * size;
-    let count = pixels.len() / (3 * plane);
-    let swapped = pixels.chunks_exact(3 * plane).flat_map(|image| {
-        (0..plane).flat_map(move |pixel| (0..3).map(move |channel| image[channel * plane + pixel]))
+    let count = pixels.len() / (channels * plane);
+    let swapped = pixels.chunks_exact(channels * plane).flat_map(|image| {
+        (0..plane).flat_map(move |pixel| (0..channels).map(move |channel| image[channel * plane + pixel]))
     });
-    Images::new(count, size, size, 3, swapped.collect())
+    Images::new(count, size, size, channels, swapped.collect())
 }
 
 /// Training of everything with SGD.

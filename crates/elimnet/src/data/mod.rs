@@ -38,7 +38,7 @@ mod policy;
 mod prepared;
 mod preprocessing;
 mod randaugment;
-mod random;
+pub(crate) mod random;
 mod resize;
 mod sample;
 mod split;

@@ -20,6 +20,7 @@ pub(crate) enum Purpose {
     Split = 1,
     Order = 2,
     Augment = 3,
+    Draw = 4,
 }
 
 impl Random {

@@ -6,7 +6,8 @@
 
 use std::f32::consts::{PI, TAU};
 
-use crate::data::{Image, Random};
+use crate::data::Image;
+use crate::data::random::Random;
 
 /// Outlines; the first ones are for pretraining, [`Shape::UNSEEN`] for the task after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ impl Texture {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Plain, Self::Stripes, Self::Checks, Self::Dots];
 
-    /// Share of the second colour at a point, 0 or 1.
+    /// Whether a point has the second colour.
     fn is_second_colour(self, x: f32, y: f32) -> bool {
         let cell = |value: f32| (value * 3.0).floor() as i32;
         match self {
@@ -131,11 +132,11 @@ struct Pose {
 
 impl Pose {
     fn draw(random: &mut Random) -> Self {
-        let angle = random.uniform(-PI, PI);
+        let angle = between(random, -PI, PI);
         Self {
-            centre: [random.uniform(0.38, 0.62), random.uniform(0.38, 0.62)],
-            radius: random.uniform(0.22, 0.36),
-            squeeze: random.uniform(0.75, 1.0),
+            centre: [between(random, 0.38, 0.62), between(random, 0.38, 0.62)],
+            radius: between(random, 0.22, 0.36),
+            squeeze: between(random, 0.75, 1.0),
             cosine: angle.cos(),
             sine: angle.sin(),
         }
@@ -153,8 +154,8 @@ pub fn picture(shape: Shape, texture: Texture, size: usize, random: &mut Random)
     let pose = Pose::draw(random);
     let clutter = Clutter::draw(random);
     let colours: [[f32; 3]; 2] = [colour(random), colour(random)];
-    let light = [random.uniform(-0.5, 0.5), random.uniform(-0.5, 0.5)];
-    let noise = random.uniform(6.0, 18.0);
+    let light = [between(random, -0.5, 0.5), between(random, -0.5, 0.5)];
+    let noise = between(random, 6.0, 18.0);
     let mut rgb = Vec::with_capacity(size * size * 3);
     for row in 0..size {
         for column in 0..size {
@@ -171,14 +172,18 @@ pub fn picture(shape: Shape, texture: Texture, size: usize, random: &mut Random)
                 let brightness = 1.0 + light[0] * (x - 0.5) + light[1] * (y - 0.5);
                 sum.iter_mut().zip(colour).for_each(|(sum, value)| *sum += 0.25 * value * brightness);
             }
-            rgb.extend(sum.map(|value| (value + noise * random.uniform(-1.0, 1.0)).clamp(0.0, 255.0) as u8));
+            rgb.extend(sum.map(|value| (value + noise * between(random, -1.0, 1.0)).clamp(0.0, 255.0) as u8));
         }
     }
     Image::new(size, size, rgb)
 }
 
+fn between(random: &mut Random, low: f32, high: f32) -> f32 {
+    random.between(f64::from(low), f64::from(high)) as f32
+}
+
 fn colour(random: &mut Random) -> [f32; 3] {
-    std::array::from_fn(|_| random.uniform(20.0, 235.0))
+    std::array::from_fn(|_| between(random, 20.0, 235.0))
 }
 
 /// A background: two colours mixed by smooth noise, with strokes across.
@@ -190,14 +195,14 @@ struct Clutter {
 
 impl Clutter {
     fn draw(random: &mut Random) -> Self {
-        let strokes = 2 + (random.uniform(0.0, 4.0) as usize);
+        let strokes = 2 + random.below(4);
         Self {
             colours: std::array::from_fn(|_| colour(random)),
-            noise: std::array::from_fn(|_| random.uniform(0.0, 1.0)),
+            noise: std::array::from_fn(|_| between(random, 0.0, 1.0)),
             strokes: (0..strokes)
                 .map(|_| {
-                    let angle = random.uniform(0.0, PI);
-                    [angle.cos(), angle.sin(), random.uniform(-0.3, 1.1), random.uniform(0.01, 0.035)]
+                    let angle = between(random, 0.0, PI);
+                    [angle.cos(), angle.sin(), between(random, -0.3, 1.1), between(random, 0.01, 0.035)]
                 })
                 .collect(),
         }
