@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod data;
+pub mod demo;
 pub mod evaluate;
 pub mod model;
 pub mod predict;

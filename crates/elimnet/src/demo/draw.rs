@@ -11,7 +11,7 @@ use crate::data::random::Random;
 
 /// Outlines; the first ones are for pretraining, [`Shape::UNSEEN`] for the task after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
+pub(super) enum Shape {
     /// A circle.
     Disk,
     /// A circle with a round hole.
@@ -44,7 +44,7 @@ pub enum Shape {
 
 impl Shape {
     /// Shapes of the pretraining task.
-    pub const SEEN: [Self; 8] = [
+    pub(super) const SEEN: [Self; 8] = [
         Self::Disk,
         Self::Ring,
         Self::Square,
@@ -56,17 +56,19 @@ impl Shape {
     ];
 
     /// Shapes of the task after it, which pretraining never shows.
-    pub const UNSEEN: [Self; 6] = [Self::Crescent, Self::Drop, Self::Angle, Self::Arrow, Self::Pair, Self::Frame];
+    pub(super) const UNSEEN: [Self; 6] =
+        [Self::Crescent, Self::Drop, Self::Angle, Self::Arrow, Self::Pair, Self::Frame];
 
     /// Name of the class.
-    pub fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         format!("{self:?}").to_lowercase()
     }
 
     /// Whether the point lies inside; the shape fills about the unit circle.
     fn contains(self, x: f32, y: f32) -> bool {
         let (radius, angle) = (x.hypot(y), y.atan2(x));
-        let boxed = |x: f32, y: f32, half_width: f32, half_height: f32| x.abs() < half_width && y.abs() < half_height;
+        let boxed =
+            |x: f32, y: f32, half_width: f32, half_height: f32| x.abs() < half_width && y.abs() < half_height;
         match self {
             Self::Disk => radius < 0.85,
             Self::Ring => (0.5..0.95).contains(&radius),
@@ -77,7 +79,9 @@ impl Shape {
             Self::Bar => boxed(x, y, 1.0, 0.3),
             Self::Flower => radius < 0.7 + 0.28 * (6.0 * angle).cos(),
             Self::Crescent => radius < 0.95 && (x - 0.45).hypot(y) > 0.75,
-            Self::Drop => (x.hypot(y + 0.3) < 0.6) || (y > -0.3 && y < 0.95 && x.abs() < 0.55 * (0.95 - y) / 1.25),
+            Self::Drop => {
+                (x.hypot(y + 0.3) < 0.6) || (y > -0.3 && y < 0.95 && x.abs() < 0.55 * (0.95 - y) / 1.25)
+            }
             Self::Angle => boxed(x + 0.55, y, 0.3, 0.9) || boxed(x, y + 0.6, 0.85, 0.3),
             Self::Arrow => boxed(x, y + 0.4, 0.25, 0.55) || (y > 0.05 && x.abs() < 0.75 * (0.95 - y) / 0.9),
             Self::Pair => (x - 0.48).hypot(y) < 0.45 || (x + 0.48).hypot(y) < 0.45,
@@ -94,7 +98,7 @@ fn star_radius(angle: f32) -> f32 {
 
 /// What a shape is filled with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Texture {
+pub(super) enum Texture {
     /// One colour.
     Plain,
     /// Parallel stripes.
@@ -107,7 +111,7 @@ pub enum Texture {
 
 impl Texture {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Plain, Self::Stripes, Self::Checks, Self::Dots];
+    pub(super) const ALL: [Self; 4] = [Self::Plain, Self::Stripes, Self::Checks, Self::Dots];
 
     /// Whether a point has the second colour.
     fn is_second_colour(self, x: f32, y: f32) -> bool {
@@ -132,11 +136,11 @@ struct Pose {
 
 impl Pose {
     fn draw(random: &mut Random) -> Self {
-        let angle = between(random, -PI, PI);
+        let angle = between(random, -0.6, 0.6);
         Self {
             centre: [between(random, 0.38, 0.62), between(random, 0.38, 0.62)],
-            radius: between(random, 0.22, 0.36),
-            squeeze: between(random, 0.75, 1.0),
+            radius: between(random, 0.26, 0.40),
+            squeeze: between(random, 0.85, 1.0),
             cosine: angle.cos(),
             sine: angle.sin(),
         }
@@ -150,12 +154,12 @@ impl Pose {
 }
 
 /// Draws one picture of `size` by `size` pixels.
-pub fn picture(shape: Shape, texture: Texture, size: usize, random: &mut Random) -> Image {
+pub(super) fn picture(shape: Shape, texture: Texture, size: usize, random: &mut Random) -> Image {
     let pose = Pose::draw(random);
     let clutter = Clutter::draw(random);
-    let colours: [[f32; 3]; 2] = [colour(random), colour(random)];
+    let colours = two_tones(random, clutter.brightness());
     let light = [between(random, -0.5, 0.5), between(random, -0.5, 0.5)];
-    let noise = between(random, 6.0, 18.0);
+    let noise = between(random, 4.0, 14.0);
     let mut rgb = Vec::with_capacity(size * size * 3);
     for row in 0..size {
         for column in 0..size {
@@ -186,6 +190,33 @@ fn colour(random: &mut Random) -> [f32; 3] {
     std::array::from_fn(|_| between(random, 20.0, 235.0))
 }
 
+/// Two colours of a background and one of its strokes, not far from each other.
+fn similar_colours(random: &mut Random) -> [[f32; 3]; 3] {
+    let base = colour(random);
+    std::array::from_fn(|_| base.map(|value| value + between(random, -40.0, 40.0)))
+}
+
+/// The two colours of a texture: both on the same side of the background's brightness.
+fn two_tones(random: &mut Random, background: f32) -> [[f32; 3]; 2] {
+    let first = contrasting_colour(random, background);
+    let towards = if mean(first) > background { 1.35 } else { 0.5 };
+    [first, first.map(|value| value * towards)]
+}
+
+/// A colour that stands out from `brightness`.
+fn contrasting_colour(random: &mut Random, brightness: f32) -> [f32; 3] {
+    loop {
+        let colour = colour(random);
+        if (mean(colour) - brightness).abs() > 45.0 {
+            return colour;
+        }
+    }
+}
+
+fn mean(colour: [f32; 3]) -> f32 {
+    colour.iter().sum::<f32>() / 3.0
+}
+
 /// A background: two colours mixed by smooth noise, with strokes across.
 struct Clutter {
     colours: [[f32; 3]; 3],
@@ -195,9 +226,9 @@ struct Clutter {
 
 impl Clutter {
     fn draw(random: &mut Random) -> Self {
-        let strokes = 2 + random.below(4);
+        let strokes = 1 + random.below(3);
         Self {
-            colours: std::array::from_fn(|_| colour(random)),
+            colours: similar_colours(random),
             noise: std::array::from_fn(|_| between(random, 0.0, 1.0)),
             strokes: (0..strokes)
                 .map(|_| {
@@ -206,6 +237,10 @@ impl Clutter {
                 })
                 .collect(),
         }
+    }
+
+    fn brightness(&self) -> f32 {
+        0.5 * (mean(self.colours[0]) + mean(self.colours[1]))
     }
 
     fn colour(&self, x: f32, y: f32) -> [f32; 3] {

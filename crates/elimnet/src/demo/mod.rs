@@ -13,13 +13,13 @@ use std::time::{Duration, Instant, SystemTime};
 use elimnet_arch::{Network, yaml};
 use elimnet_engine::{Device, Engine, EngineError, Images};
 
-pub use draw::{Shape, Texture, picture};
+use draw::{Shape, Texture, picture};
 
 use crate::data::random::{Purpose, Random};
 use crate::data::{Dataset, LabeledImage, Policy, Preprocessing};
 use crate::model::{ModelError, Provenance, load_model};
 use crate::train::{
-    Job, NewRun, Observer, Outcome, Setup, StartingTensors, Summary, TrainConfig, TrainError, fit,
+    Job, NewRun, Observer, OptimizerConfig, Outcome, Setup, StartingTensors, Summary, TrainConfig, TrainError, fit,
 };
 use crate::weights::{Checkpoint, Format, Tensor};
 
@@ -42,8 +42,11 @@ backbone:
   - [1, Linear, [6]]
 ";
 
-/// Output channels at which the backbone is cut: the ends of its lower stages.
-const CUTS: [&str; 2] = ["96", "48"];
+/// Where the backbone is cut: within its last stage, and at the ends of the two below.
+const CUTS: [&str; 3] = ["model.6", "96", "48"];
+
+/// The cut whose network is trained from scratch too.
+const TWIN: &str = "96";
 
 /// Side of the pictures.
 const IMAGE_SIZE: usize = 48;
@@ -66,7 +69,7 @@ pub struct DemoOptions {
 impl DemoOptions {
     /// The main job in full: under five minutes on two cores.
     pub fn full() -> Self {
-        Self { seed: 0, pretraining_pictures: 100, pretraining_epochs: 10, pictures: 25, epochs: 30 }
+        Self { seed: 0, pretraining_pictures: 150, pretraining_epochs: 8, pictures: 40, epochs: 20 }
     }
 
     /// A short form for a quick check; its backbone has hardly learned anything.
@@ -148,14 +151,16 @@ pub fn run(
 
     let many = backbone.clone().with_classes(pretraining.classes.len());
     let start = StartingTensors::scratch(&many, options.seed);
-    let (path, _) = bench.train("backbone, pretrained", many, &pretraining, &start, options.pretraining_epochs)?;
+    let (path, _) =
+        bench.train("backbone, pretrained", many, &pretraining, &start, options.pretraining_epochs)?;
     let pretrained = checkpoint(&path)?;
 
     let mut rows = Vec::new();
     let mut candidates = vec![("pretrained, uncut".to_owned(), backbone.clone(), true)];
-    candidates.extend(CUTS.iter().map(|cut| (format!("pretrained, cut @{cut}"), cut_backbone(&backbone, cut), true)));
-    let smallest = CUTS[CUTS.len() - 1];
-    candidates.push((format!("from scratch, as @{smallest}"), cut_backbone(&backbone, smallest), false));
+    candidates.extend(
+        CUTS.iter().map(|cut| (format!("pretrained, cut @{cut}"), cut_backbone(&backbone, cut), true)),
+    );
+    candidates.push((format!("from scratch, as @{TWIN}"), cut_backbone(&backbone, TWIN), false));
     for (title, network, from_pretrained) in candidates {
         let network = network.with_classes(task.classes.len());
         let start = match from_pretrained {
@@ -189,7 +194,8 @@ fn cut_backbone(backbone: &Network, cut: &str) -> Network {
 fn pretraining_task(options: &DemoOptions) -> Dataset {
     let classes: Vec<(Shape, Vec<Texture>)> =
         Shape::SEEN.iter().flat_map(|&shape| Texture::ALL.map(|texture| (shape, vec![texture]))).collect();
-    let names = classes.iter().map(|(shape, textures)| format!("{}-{:?}", shape.name(), textures[0]).to_lowercase());
+    let names =
+        classes.iter().map(|(shape, textures)| format!("{}-{:?}", shape.name(), textures[0]).to_lowercase());
     let train = options.pretraining_pictures;
     draw_task(names.collect(), &classes, [train, train.div_ceil(10), 0], options.seed, 0)
 }
@@ -268,8 +274,9 @@ impl Bench<'_> {
         let config = TrainConfig {
             epochs,
             batch_size: 32,
-            learning_rate: 0.05,
-            weight_decay: 5e-4,
+            learning_rate: 2e-3,
+            optimizer: OptimizerConfig::adamw(),
+            weight_decay: 0.01,
             seed: self.options.seed,
             ..TrainConfig::default()
         };
@@ -277,7 +284,7 @@ impl Bench<'_> {
             network,
             cut: None,
             preprocessing: Preprocessing::new(IMAGE_SIZE),
-            augment_train: Policy::SimpleAugmentTrain,
+            augment_train: Policy::SimpleAugmentTest,
             augment_test: Policy::SimpleAugmentTest,
             weights_from: Provenance::Scratch,
             config,
@@ -295,7 +302,8 @@ fn checkpoint(path: &Path) -> Result<Checkpoint, DemoError> {
 /// What of the checkpoint the network has a place for.
 fn kept(checkpoint: &Checkpoint, network: &Network) -> Checkpoint {
     let mut kept = checkpoint.clone();
-    let names: std::collections::HashSet<String> = network.tensors().into_iter().map(|tensor| tensor.name).collect();
+    let names: std::collections::HashSet<String> =
+        network.tensors().into_iter().map(|tensor| tensor.name).collect();
     kept.tensors.retain(|name, _| names.contains(name));
     kept
 }
@@ -326,7 +334,9 @@ fn time_all(
         times[times.len() / 2]
     };
     let rows = trained.into_iter().zip(times);
-    Ok(rows.map(|((title, _, summary), times)| DemoRow { title, summary, inference: median(times) }).collect())
+    Ok(rows
+        .map(|((title, _, summary), times)| DemoRow { title, summary, inference: median(times) })
+        .collect())
 }
 
 fn time_one(engine: &mut dyn Engine, image: &Images) -> Result<Duration, DemoError> {

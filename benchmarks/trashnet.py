@@ -1,0 +1,85 @@
+"""Is the number true? The same recipe, networks, weights, seeds and image size here and in PyTorch, in turns.
+
+    python benchmarks/trashnet.py DATA WEIGHTS --elimnet target/release/elimnet --seeds 0 1 2 > benchmarks/results/trashnet.jsonl
+
+DATA is an image folder (train/, val/, test/), WEIGHTS a torchvision resnet18 state dict. One JSON line a run; a table of
+test macro-F1 (mean and spread over the seeds) and training speed on stderr.
+"""
+
+import argparse
+import json
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+
+HERE = pathlib.Path(__file__).parent
+CONFIGS = HERE.parent / "configs" / "model"
+NETWORKS = [  # title, model file, torchvision's last kept stage, pretrained
+    ("resnet18, pretrained", "resnet18.yaml", "layer4", True),
+    ("resnet18 elim 2, pretrained", "resnet18_elim_2.yaml", "layer2", True),
+    ("resnet18 elim 2, from scratch", "resnet18_elim_2.yaml", "layer2", False),
+]
+
+
+def elimnet(arguments, model, weights, seed):
+    with tempfile.TemporaryDirectory() as folder:
+        command = [arguments.elimnet, "train", "--model", str(CONFIGS / model), "--data", arguments.data]
+        command += ["--weights", weights or "none", "--image-size", str(arguments.image_size), "--output", folder]
+        command += ["--epochs", str(arguments.epochs), "--batch-size", str(arguments.batch_size), "--seed", str(seed)]
+        command += ["--threads", str(arguments.threads)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        summary = json.loads((pathlib.Path(folder) / "latest" / "summary.json").read_text())
+    kept = ["parameters", "validation", "test", "data_wait_share"]
+    record = {name: summary[name] for name in kept}
+    for split in ["validation", "test"]:
+        record[split] = {name: summary[split][name] for name in ["loss", "accuracy", "macro_f1"]}
+    return record | {"train_images_per_second": summary["images_per_second"]}
+
+
+def torch(arguments, cut, weights, seed):
+    command = [sys.executable, str(HERE / "trashnet_torch.py"), arguments.data, "--cut", cut, "--seed", str(seed)]
+    command += ["--image-size", str(arguments.image_size), "--epochs", str(arguments.epochs)]
+    command += ["--batch-size", str(arguments.batch_size), "--threads", str(arguments.threads)]
+    command += ["--weights", weights] if weights else []
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout)
+
+
+def table(records):
+    rows = {}
+    for record in records:
+        rows.setdefault((record["network"], record["tool"]), []).append(record)
+    print("| network | tool | test macro-F1, mean (each seed) | training images/s, median |\n|---|---|---|---|", file=sys.stderr)
+    for (network, tool), found in rows.items():
+        scores = [record["test"]["macro_f1"] for record in found]
+        each = ", ".join(f"{score:.3f}" for score in scores)
+        speed = statistics.median(record["train_images_per_second"] for record in found)
+        print(f"| {network} | {tool} | {statistics.mean(scores):.3f} ({each}) | {speed:.0f} |", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data")
+    parser.add_argument("weights")
+    parser.add_argument("--elimnet", default="target/release/elimnet")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    arguments = parser.parse_args()
+    records = []
+    for seed in arguments.seeds:
+        for title, model, cut, pretrained in NETWORKS:
+            weights = arguments.weights if pretrained else None
+            settings = {"network": title, "seed": seed, "image_size": arguments.image_size, "epochs": arguments.epochs}
+            for tool, run in [("elimnet", lambda: elimnet(arguments, model, weights, seed)), ("torch", lambda: torch(arguments, cut, weights, seed))]:
+                records.append({"tool": tool, **settings, **run()})
+                print(json.dumps(records[-1]), flush=True)
+    table(records)
+
+
+if __name__ == "__main__":
+    main()
