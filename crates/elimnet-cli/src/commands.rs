@@ -3,6 +3,7 @@
 mod bench;
 mod compare;
 mod cuts;
+mod demo;
 mod evaluate;
 mod inference;
 mod info;
@@ -42,6 +43,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Ending> {
     match command {
         Command::Info(args) => info::run(&args)?,
         Command::Cuts(args) => cuts::run(&args)?,
+        Command::Demo(args) => demo::run(&args)?,
         Command::Train(args) => return train::run(&args),
         Command::Predict(args) => return predict::run(&args),
         Command::Inference(args) => return inference::run(&args),

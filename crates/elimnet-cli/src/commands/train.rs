@@ -137,7 +137,7 @@ fn model_yaml(source: &ModelSource, network: &Network, pretrained: bool) -> anyh
 }
 
 /// Two flags in one: the first Ctrl-C (or SIGTERM) asks for a checkpoint, the second ends the program at once.
-fn interrupt_flag() -> anyhow::Result<Arc<AtomicBool>> {
+pub(crate) fn interrupt_flag() -> anyhow::Result<Arc<AtomicBool>> {
     let flag = Arc::new(AtomicBool::new(false));
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&flag))?;

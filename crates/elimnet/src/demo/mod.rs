@@ -19,7 +19,8 @@ use crate::data::random::{Purpose, Random};
 use crate::data::{Dataset, LabeledImage, Policy, Preprocessing};
 use crate::model::{ModelError, Provenance, load_model};
 use crate::train::{
-    Job, NewRun, Observer, OptimizerConfig, Outcome, Setup, StartingTensors, Summary, TrainConfig, TrainError, fit,
+    Job, NewRun, Observer, OptimizerConfig, Outcome, Setup, StartingTensors, Summary, TrainConfig,
+    TrainError, fit,
 };
 use crate::weights::{Checkpoint, Format, Tensor};
 
