@@ -23,6 +23,22 @@ pub struct Block {
     pub idle_modules: Vec<String>,
 }
 
+impl Block {
+    /// Gives the last Linear or convolution, and the batch norms behind it, `outputs` channels; returns how many it had,
+    /// `None` where there is neither.
+    pub(crate) fn set_outputs(&mut self, outputs: usize) -> Option<usize> {
+        for layer in self.layers.iter_mut().rev() {
+            match &mut layer.op {
+                Op::BatchNorm(norm) => norm.channels = outputs,
+                Op::Linear(linear) => return Some(std::mem::replace(&mut linear.out_features, outputs)),
+                Op::Conv2d(conv) => return Some(std::mem::replace(&mut conv.out_channels, outputs)),
+                _ => {}
+            }
+        }
+        None
+    }
+}
+
 /// An argument of a module as YAML writes it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

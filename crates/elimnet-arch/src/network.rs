@@ -55,18 +55,12 @@ impl Network {
 
     /// The same network for another number of classes; only the last Linear (or convolution) and what follows change.
     pub fn with_classes(mut self, classes: usize) -> Self {
-        for layer in self.head.iter_mut().rev().flat_map(|block| block.layers.iter_mut().rev()) {
-            match &mut layer.op {
-                Op::BatchNorm(norm) => norm.channels = classes,
-                Op::Linear(linear) => {
-                    linear.out_features = classes;
-                    break;
+        for block in self.head.iter_mut().rev() {
+            if let Some(before) = block.set_outputs(classes) {
+                if block.arguments.first() == Some(&before.into()) {
+                    block.arguments[0] = classes.into();
                 }
-                Op::Conv2d(conv) => {
-                    conv.out_channels = classes;
-                    break;
-                }
-                _ => {}
+                break;
             }
         }
         self

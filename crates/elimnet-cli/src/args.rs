@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// Results go to standard output, progress to standard error. The exit code is 0 for success, 2 for an error and 130 where a training was interrupted and can go on.
 #[derive(Debug, Parser)]
-#[command(name = "elimnet", version, max_term_width = 100)]
+#[command(name = "elimnet", version, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -146,6 +146,9 @@ pub(crate) struct RecipeArgs {
     /// Share of the images to validate on, where the data have no split of their own [default: the data YAML's, or 0.15].
     #[arg(long, value_name = "SHARE")]
     pub(crate) validation_ratio: Option<f32>,
+    /// Share of the image files that may be broken; they are left out and named [default: 0.05].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) tolerate: Option<f64>,
     /// Augmentation of the training images, a policy by name [default: the data YAML's, or simple_augment_train].
     #[arg(long, value_name = "POLICY")]
     pub(crate) augment: Option<String>,

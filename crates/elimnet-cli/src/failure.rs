@@ -8,7 +8,7 @@ use elimnet::model::ModelError;
 use elimnet::report::ReportError;
 use elimnet::train::{ConfigError, TrainError};
 use elimnet::weights::WeightsError;
-use elimnet_arch::{EliminateError, ShapeError};
+use elimnet_arch::ShapeError;
 
 /// A hint that only the command line can give, put around an error with [`anyhow::Error::context`].
 #[derive(Debug)]
@@ -71,52 +71,88 @@ fn message(error: &anyhow::Error) -> String {
 
 fn hint(cause: &(dyn Error + 'static)) -> Option<String> {
     None.or_else(|| cause.downcast_ref().map(|error: &Hinted| error.hint.clone()))
-        .or_else(|| cause.downcast_ref().and_then(ModelError::hint))
-        .or_else(|| cause.downcast_ref().and_then(WeightsError::hint))
-        .or_else(|| cause.downcast_ref().and_then(DataError::hint).map(str::to_owned))
+        .or_else(|| cause.downcast_ref().and_then(model_hint))
+        .or_else(|| cause.downcast_ref().and_then(weights_hint))
+        .or_else(|| cause.downcast_ref().and_then(data_hint))
         .or_else(|| cause.downcast_ref().and_then(train_hint))
-        .or_else(|| cause.downcast_ref().and_then(ReportError::hint))
-        .or_else(|| cause.downcast_ref().and_then(cut_hint))
+        .or_else(|| cause.downcast_ref().and_then(report_hint))
         .or_else(|| cause.downcast_ref().and_then(shape_hint))
-        .or_else(|| cause.downcast_ref().and_then(config_hint))
+        .or_else(|| cause.downcast_ref().map(config_hint))
         .or_else(|| cause.downcast_ref().and_then(io_hint))
 }
 
-/// What a transparent wrapper holds is not in the chain of causes, so it is looked into here.
-fn train_hint(error: &TrainError) -> Option<String> {
+// What a transparent wrapper holds is not in the chain of causes, so these look into it.
+
+fn model_hint(error: &ModelError) -> Option<String> {
     error.hint().or_else(|| match error {
-        TrainError::Data(error) => error.hint().map(str::to_owned),
-        TrainError::Cut(error) => cut_hint(error),
-        TrainError::Shape(error) => shape_hint(error),
-        TrainError::Config(error) => config_hint(error),
-        TrainError::Io(error) => io_hint(error),
+        ModelError::Io(error) => io_hint(error),
+        ModelError::Weights(error) => weights_hint(error),
         _ => None,
     })
 }
 
-fn cut_hint(error: &EliminateError) -> Option<String> {
-    match error {
-        EliminateError::UnknownCut { network, .. } => Some(format!("list them with: elimnet cuts {network}")),
+fn weights_hint(error: &WeightsError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        WeightsError::Io(error) => io_hint(error),
         _ => None,
-    }
+    })
+}
+
+fn data_hint(error: &DataError) -> Option<String> {
+    error.hint().map(str::to_owned).or_else(|| match error {
+        DataError::Read(error) => io_hint(error),
+        _ => None,
+    })
+}
+
+fn train_hint(error: &TrainError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        TrainError::Data(error) => data_hint(error),
+        TrainError::Shape(error) => shape_hint(error),
+        TrainError::Config(error) => Some(config_hint(error)),
+        TrainError::Io(error) => io_hint(error),
+        TrainError::Weights(error) => weights_hint(error),
+        TrainError::Model(error) => model_hint(error),
+        TrainError::Cut(_) => {
+            Some("name one of these, or its output channels, or # and its index".to_owned())
+        }
+        TrainError::NotARun { .. } => {
+            Some("`elimnet train` makes run directories, in exp/ by default".to_owned())
+        }
+        _ => None,
+    })
+}
+
+fn report_hint(error: &ReportError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        ReportError::Io(error) => io_hint(error),
+        ReportError::Model(error) => model_hint(error),
+        _ => None,
+    })
 }
 
 fn shape_hint(error: &ShapeError) -> Option<String> {
     match error {
-        ShapeError::TooSmall { .. } => Some("use larger images (--image-size) or a deeper cut".to_owned()),
+        ShapeError::TooSmall { .. } => Some("use larger images (--image-size) or a lower cut".to_owned()),
         _ => None,
     }
 }
 
-fn config_hint(error: &ConfigError) -> Option<String> {
-    Some(format!("give a value that is {}", error.expected))
+fn config_hint(error: &ConfigError) -> String {
+    format!("give a value that is {}", error.expected)
 }
 
 fn io_hint(error: &io::Error) -> Option<String> {
+    use io::ErrorKind::{
+        AlreadyExists, FileTooLarge, IsADirectory, NotADirectory, NotFound, PermissionDenied, QuotaExceeded,
+        ReadOnlyFilesystem, StorageFull,
+    };
     let hint = match error.kind() {
-        io::ErrorKind::NotFound => "check the path",
-        io::ErrorKind::PermissionDenied => "check the permissions of the path",
-        io::ErrorKind::StorageFull => "free some space, or write to another disk with --output",
+        NotFound => "check the path",
+        PermissionDenied | ReadOnlyFilesystem => "check the permissions, or write elsewhere",
+        StorageFull | QuotaExceeded | FileTooLarge => "make room on the disk, or write to another one",
+        IsADirectory => "a folder stands where a file is expected",
+        NotADirectory | AlreadyExists => "a file stands where a folder is expected; write elsewhere",
         _ => return None,
     };
     Some(hint.to_owned())

@@ -1,17 +1,46 @@
 //! `elimnet compare`: the seed's tables.
 
-use elimnet::report::{Comparison, RunResult, comparisons};
+use std::path::PathBuf;
+
+use elimnet::report::{Comparison, ReportError, RunResult, comparisons};
 
 use crate::args::{CompareArgs, TableFormat};
 use crate::output;
+use crate::progress::say;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
-    let runs = args.runs.iter().map(|run| RunResult::read(run)).collect::<Result<Vec<_>, _>>()?;
+    let runs = read(&args.runs)?;
     match args.format {
         TableFormat::Json => output::json(&runs),
         TableFormat::Markdown => {
             let tables: Vec<String> = comparisons(&runs).iter().map(Comparison::markdown).collect();
             Ok(output::text(&tables.join("\n"))?)
         }
+    }
+}
+
+/// Each run once, though `exp/*` names the newest twice, and only those that are over, though one must be.
+fn read(directories: &[PathBuf]) -> anyhow::Result<Vec<RunResult>> {
+    let mut seen = Vec::new();
+    let mut runs = Vec::new();
+    let mut unfinished = None;
+    for directory in directories {
+        let place = fs_err::canonicalize(directory)?;
+        if seen.contains(&place) {
+            continue;
+        }
+        seen.push(place);
+        match RunResult::read(directory) {
+            Ok(run) => runs.push(run),
+            Err(error @ ReportError::Unfinished { .. }) => {
+                say(&format!("left out: {error}"));
+                unfinished.get_or_insert(error);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match unfinished {
+        Some(error) if runs.is_empty() => Err(error.into()),
+        _ => Ok(runs),
     }
 }

@@ -10,7 +10,7 @@ use elimnet_engine::Device;
 use serde::Serialize;
 
 use crate::args::{EvaluateArgs, Format, SplitName};
-use crate::commands::train::{open_data, run_data};
+use crate::commands::train::{again, fresh, open_data, run_data};
 use crate::device;
 use crate::failure::hinted;
 use crate::output::{self, Align, Table};
@@ -52,11 +52,11 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 fn images(args: &EvaluateArgs) -> anyhow::Result<(Dataset, Policy)> {
     if let Some(data) = &args.data {
         let config = DataConfig::open(data)?;
-        return Ok((open_data(&config, 0, None)?, config.augment_test));
+        return Ok((open_data(&config, 0, &fresh(None))?, config.augment_test));
     }
     let run = RunDirectory::open(fs_err::canonicalize(&args.run)?)?;
     let setup = run.record()?.setup;
-    let dataset = open_data(&run_data(&run)?, setup.config.seed, Some(run.split_names()?))?;
+    let dataset = open_data(&run_data(&run)?, setup.config.seed, &again(&run)?)?;
     Ok((dataset, setup.augment_test))
 }
 

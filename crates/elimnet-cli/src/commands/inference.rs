@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::args::{Format, InferenceArgs, PredictionFormat};
 use crate::commands::Ending;
-use crate::commands::predict::{Writer, failure, find_files, open_model};
+use crate::commands::predict::{Writer, ending, failure, find_files, open_model};
 use crate::device;
 use crate::failure::hinted;
 use crate::output;
@@ -71,7 +71,7 @@ pub(crate) fn run(args: &InferenceArgs) -> anyhow::Result<Ending> {
         Format::Json => output::json(&summary)?,
         Format::Text => output::text(&summary.text())?,
     }
-    Ok(if pass.unreadable == 0 { Ending::Done } else { Ending::Incomplete })
+    Ok(ending(pass.unreadable, files.len()))
 }
 
 /// The run directory, where the model is one's; the file for the predictions; its form.

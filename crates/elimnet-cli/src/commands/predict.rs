@@ -42,7 +42,16 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<Ending> {
             "JPEG, PNG, WebP, BMP and GIF files can be read",
         ));
     }
-    Ok(if failures == 0 { Ending::Done } else { Ending::Incomplete })
+    Ok(ending(failures, files.len()))
+}
+
+/// How a command ends when `failures` of its `files` could not be read, each of which was told.
+pub(crate) fn ending(failures: usize, files: usize) -> Ending {
+    if failures == 0 {
+        return Ending::Done;
+    }
+    say(&format!("\nhint: {failures} of {files} files are left out; remove or replace them"));
+    Ending::Incomplete
 }
 
 /// `error: can't classify `FILE`: why`.

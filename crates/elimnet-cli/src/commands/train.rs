@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing, SplitNames};
+use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing};
 use elimnet::model::{self, ModelBase, ModelSource, Provenance};
 use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, fit, resume};
 use elimnet_arch::{Network, yaml};
@@ -22,6 +22,7 @@ use crate::device;
 use crate::failure::hinted;
 use crate::output;
 use crate::progress::say;
+pub(crate) use start::checkpoint_file;
 use watch::Watch;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
@@ -52,7 +53,7 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &dyn Device) -> any
     let config = recipe::training(&data, &args.recipe)?;
     check_image_size(&network, data.image_size)?;
     let weights = start::locate(&source, &network, args.weights.as_deref())?;
-    let dataset = open_data(&data, config.seed, None)?;
+    let dataset = open_data(&data, config.seed, &fresh(args.recipe.tolerate))?;
     let network = network.with_classes(dataset.classes.len());
     let start = weights.read(&source, &network, &dataset.classes, config.seed)?;
     // The run must be resumable from any directory.
@@ -84,7 +85,7 @@ fn go_on(run: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
     let run = RunDirectory::open(fs_err::canonicalize(run)?)?;
     let setup = run.record()?.setup;
     let data = run_data(&run)?;
-    let dataset = open_data(&data, setup.config.seed, Some(run.split_names()?))?;
+    let dataset = open_data(&data, setup.config.seed, &again(&run)?)?;
     let (mut watch, interrupt) = (Watch::new(), interrupt_flag()?);
     let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
     Ok(resume(job, run)?)
@@ -96,13 +97,20 @@ pub(crate) fn run_data(run: &RunDirectory) -> anyhow::Result<DataConfig> {
     DataConfig::open(&path).with_context(|| format!("the data of run `{}`", run.path().display()))
 }
 
+/// Options to open a data set for the first time.
+pub(crate) fn fresh(tolerate: Option<f64>) -> OpenOptions {
+    let default = OpenOptions::default();
+    OpenOptions { tolerated: tolerate.unwrap_or(default.tolerated), ..default }
+}
+
+/// Options to open a run's data set again: what is missing now is in the saved splits, or was left out before.
+pub(crate) fn again(run: &RunDirectory) -> anyhow::Result<OpenOptions> {
+    Ok(OpenOptions { splits: Some(run.split_names()?), tolerated: 1.0, ..OpenOptions::default() })
+}
+
 /// Opens a data set and says what was found.
-pub(crate) fn open_data(
-    config: &DataConfig,
-    seed: u64,
-    splits: Option<SplitNames>,
-) -> anyhow::Result<Dataset> {
-    let dataset = Dataset::open(config, seed, &OpenOptions { splits, ..OpenOptions::default() })?;
+pub(crate) fn open_data(config: &DataConfig, seed: u64, options: &OpenOptions) -> anyhow::Result<Dataset> {
+    let dataset = Dataset::open(config, seed, options)?;
     let [train, validation, test] = dataset.splits().map(|(_, split)| split.len());
     let classes = dataset.classes.len();
     say(&format!(

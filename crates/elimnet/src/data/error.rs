@@ -183,7 +183,9 @@ impl DataError {
             Self::TooFewImages { .. } => {
                 "add images to the class, or make the folders train, val and test yourself"
             }
-            Self::TooManyUndecodable { .. } => "remove or replace the files, or raise the tolerated share",
+            Self::TooManyUndecodable { .. } => {
+                "remove or replace the files, or raise the tolerated share (--tolerate)"
+            }
             Self::Decode { .. } => "the file changed after the data set was opened; replace or remove it",
             Self::Format { .. } => "the file may be cut off: download it again",
             Self::Config { .. } | Self::Yaml(_) => "see configs/data/ for examples",

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use elimnet_arch::{EliminateError, NetworkError};
+use elimnet_arch::{EliminateError, NetworkError, zoo};
 
 use crate::weights::WeightsError;
 
@@ -91,6 +91,8 @@ pub enum ModelError {
     NotARun {
         /// The directory.
         path: PathBuf,
+        /// Whether it is a run, interrupted before its first epoch was over.
+        resumable: bool,
     },
     /// A file of a kind that is not a model.
     #[error("`{}` is not a model: expected a .yaml or .safetensors file, or a run directory", path.display())]
@@ -105,7 +107,9 @@ impl ModelError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Weights(error) => error.hint(),
-            Self::Yaml(error) => error.hint(),
+            Self::Yaml(error) => {
+                error.hint().or_else(|| Some("see configs/model/ for examples of the language".to_owned()))
+            }
             Self::Foreign { path } => Some(format!(
                 "name the network that the tensors belong to: --model NAME --weights {}",
                 path.display()
@@ -118,10 +122,16 @@ impl ModelError {
                 "the nearest names are {}; a YAML file, a .safetensors file or a run directory works too",
                 nearest.join(", ")
             )),
-            Self::NotARun { path } => Some(format!(
-                "where a training was interrupted, go on with: elimnet train --resume {}",
-                path.display()
-            )),
+            Self::NotARun { path, resumable: true } => {
+                Some(format!("go on with it: elimnet train --resume {}", path.display()))
+            }
+            Self::NotARun { .. } => {
+                Some("`elimnet train` makes run directories, in exp/ by default".to_owned())
+            }
+            Self::Missing { .. } => Some(format!("check the path; the zoo has {}", zoo::NAMES.join(", "))),
+            Self::Cut(EliminateError::UnknownCut { .. }) => {
+                Some("name one of these, or its output channels, or # and its index".to_owned())
+            }
             Self::Extension { path } => {
                 Some(format!("to use a checkpoint as it is: --model NAME --weights {}", path.display()))
             }

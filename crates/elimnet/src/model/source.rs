@@ -125,7 +125,11 @@ pub fn model_file(path: &Path) -> Result<PathBuf, ModelError> {
         return Ok(path.to_owned());
     }
     let file = path.join("best.safetensors");
-    if file.is_file() { Ok(file) } else { Err(ModelError::NotARun { path: path.to_owned() }) }
+    if file.is_file() {
+        Ok(file)
+    } else {
+        Err(ModelError::NotARun { path: path.to_owned(), resumable: path.join("run.json").is_file() })
+    }
 }
 
 fn find_base(text: &str) -> Result<Option<ModelBase>, ModelError> {

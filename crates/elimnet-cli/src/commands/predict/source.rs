@@ -10,6 +10,7 @@ use elimnet_arch::Network;
 use elimnet_engine::{Device, NamedTensor};
 
 use crate::args::PredictArgs;
+use crate::commands::train::checkpoint_file;
 use crate::commands::weights::fetch;
 use crate::failure::hinted;
 
@@ -41,7 +42,7 @@ pub(crate) fn pretrained(
     let network = model::resolve(model)?.network()?;
     let path = match (weights, &network.pretrained_as) {
         ("imagenet", Some(name)) => fetch(name)?,
-        _ => weights.into(),
+        _ => checkpoint_file(weights)?,
     };
     let checkpoint = read_checkpoint(&path)?;
     let network = match classes_of(&network, &checkpoint) {

@@ -1,6 +1,6 @@
 //! The weights that a training starts from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use elimnet::model::{ModelSource, Provenance, load_model};
@@ -45,10 +45,22 @@ pub(super) fn locate(
                 "give a checkpoint with --weights FILE, or train from scratch with --weights none",
             )),
         },
-        (Some(file), _, _) => Ok(Located::Checkpoint(file.into())),
+        (Some(file), _, _) => checkpoint_file(file).map(Located::Checkpoint),
         (None, Some(file), _) => Ok(Located::Own(file.to_owned())),
         (None, None, Some(name)) => imagenet(&name),
     }
+}
+
+/// The file that `--weights` names.
+pub(crate) fn checkpoint_file(name: &str) -> anyhow::Result<PathBuf> {
+    let path = PathBuf::from(name);
+    if path.exists() {
+        return Ok(path);
+    }
+    Err(hinted(
+        format!("there is no file `{name}`"),
+        "--weights takes a .pth or .safetensors file, or `imagenet`; `elimnet train` also takes `none`",
+    ))
 }
 
 fn imagenet(network: &str) -> anyhow::Result<Located> {
@@ -140,21 +152,21 @@ fn outcome(tensors: &StartingTensors, left_out: &[String]) -> String {
     text
 }
 
-/// Names by their first two levels at most, `features.5.*`, in their order.
+/// Names by what they have in common, `layer4.*` or `features.5.*`, numbers in their order.
 fn groups(names: &[&String]) -> Vec<String> {
-    let mut groups: Vec<String> = Vec::new();
-    for name in names {
+    let group = |name: &&String| {
         let mut parts = name.split('.');
-        let first = parts.next().unwrap_or_default();
-        let group = match parts.next().filter(|part| part.parse::<usize>().is_ok() && first == "features") {
-            Some(part) => format!("{first}.{part}.*"),
-            None => format!("{first}.*"),
-        };
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
-    groups
+        let first = parts.next().unwrap_or_default().to_owned();
+        let block: Option<usize> =
+            parts.next().filter(|_| first == "features").and_then(|part| part.parse().ok());
+        (first, block)
+    };
+    let groups: BTreeSet<_> = names.iter().map(group).collect();
+    let text = |(first, block): (String, Option<usize>)| match block {
+        Some(block) => format!("{first}.{block}.*"),
+        None => format!("{first}.*"),
+    };
+    groups.into_iter().map(text).collect()
 }
 
 #[cfg(test)]
@@ -184,9 +196,9 @@ mod tests {
 
     #[test]
     fn features_are_grouped_by_block() {
-        let names = ["features.5.0.weight", "features.5.1.weight", "features.8.0.bias", "classifier.3.bias"];
+        let names = ["classifier.3.bias", "features.10.0.weight", "features.5.1.weight", "features.5.2.bias"];
         let names = names.map(str::to_owned);
         let found = groups(&names.iter().collect::<Vec<_>>());
-        assert_eq!(found, ["features.5.*", "features.8.*", "classifier.*"]);
+        assert_eq!(found, ["classifier.*", "features.5.*", "features.10.*"]);
     }
 }

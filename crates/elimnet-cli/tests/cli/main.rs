@@ -1,0 +1,13 @@
+//! The binary as users and other tools see it: what it prints, what it leaves behind, and how it fails.
+
+#![allow(clippy::print_stderr, reason = "a test that can't run here says so loudly")]
+
+mod bad_data;
+mod bad_models;
+mod bad_surroundings;
+mod contracts;
+mod interruption;
+mod pretrained;
+mod reference;
+mod runs;
+mod scene;
