@@ -156,6 +156,13 @@ fn each_way_of_tampering_has_its_error() {
             tampered(&folder, |m| drop(m.insert("elimnet.network".to_owned(), network))).expect_err(name);
         assert!(matches!(error, ModelError::Network { .. }), "{name}: {error}");
     }
+    for (size, std) in [(0, 0.2), (1 << 20, 0.2), (32, 0.0), (32, -1.0)] {
+        let mut preprocessing = Preprocessing::new(size);
+        preprocessing.std[1] = std;
+        let text = serde_json::to_string(&preprocessing).expect("JSON");
+        let error = tampered(&folder, |m| drop(m.insert("elimnet.preprocessing".to_owned(), text)));
+        assert!(matches!(error, Err(ModelError::Preprocessing { .. })), "{size} {std}: {error:?}");
+    }
     let error =
         tampered(&folder, |m| drop(m.insert("elimnet.network".to_owned(), narrower))).expect_err("wider");
     let ModelError::Weights(WeightsError::Mismatch { report, .. }) = &error else { panic!("{error}") };

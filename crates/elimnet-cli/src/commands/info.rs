@@ -37,7 +37,7 @@ impl Info {
             name: network.name.clone(),
             parameters: network.parameters(),
             layers: network.module_count(),
-            multiply_adds: blocks.iter().map(|row| row.multiply_adds).sum(),
+            multiply_adds: network.multiply_adds(subject.input())?,
             image_size: subject.image_size,
             classes: network.classes(),
             blocks,

@@ -12,6 +12,9 @@ use crate::data::Preprocessing;
 /// Version of the metadata's layout that this crate writes, and the only one that it reads.
 pub(crate) const FORMAT: &str = "1";
 
+/// Side of the largest images that a file may ask for.
+const LARGEST_IMAGE: usize = 1 << 16;
+
 /// Everything but the tensors that is needed to use a model, and where it came from.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelCard {
@@ -110,7 +113,7 @@ impl ModelCard {
         Ok(card)
     }
 
-    /// Checks that the network is sound and has an output for every class.
+    /// Checks that the network is sound, that it has an output for every class, and that images can be prepared.
     pub(crate) fn check(&self, path: &std::path::Path) -> Result<(), ModelError> {
         self.network
             .validate()
@@ -118,6 +121,18 @@ impl ModelCard {
         let outputs = self.network.classes();
         if outputs != self.classes.len() {
             return Err(ModelError::Classes { path: path.to_owned(), names: self.classes.len(), outputs });
+        }
+        let Preprocessing { image_size, mean, std, .. } = &self.preprocessing;
+        let sound = (1..=LARGEST_IMAGE).contains(image_size)
+            && mean.iter().all(|mean| mean.is_finite())
+            && std.iter().all(|std| std.is_finite() && *std > 0.0);
+        if !sound {
+            return Err(ModelError::Preprocessing {
+                path: path.to_owned(),
+                image_size: *image_size,
+                mean: *mean,
+                std: *std,
+            });
         }
         Ok(())
     }

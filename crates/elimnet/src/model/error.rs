@@ -66,6 +66,18 @@ pub enum ModelError {
         /// Number of outputs.
         outputs: usize,
     },
+    /// Images can't be prepared as the metadata say.
+    #[error("`{}` has images of {image_size} pixels a side, mean {mean:?}, std {std:?}", path.display())]
+    Preprocessing {
+        /// The file.
+        path: PathBuf,
+        /// Side of the images; 1 to 65536 are possible.
+        image_size: usize,
+        /// Has to be finite.
+        mean: [f32; 3],
+        /// Has to be finite and positive.
+        std: [f32; 3],
+    },
     /// A YAML file that is not a network.
     #[error(transparent)]
     Yaml(#[from] elimnet_arch::yaml::YamlError),
@@ -135,7 +147,11 @@ impl ModelError {
             Self::Extension { path } => {
                 Some(format!("to use a checkpoint as it is: --model NAME --weights {}", path.display()))
             }
-            Self::MissingKey { .. } | Self::Value { .. } | Self::Network { .. } | Self::Classes { .. } => {
+            Self::MissingKey { .. }
+            | Self::Value { .. }
+            | Self::Network { .. }
+            | Self::Classes { .. }
+            | Self::Preprocessing { .. } => {
                 Some("the file is damaged or was changed by another tool; train or copy it again".to_owned())
             }
             _ => None,
