@@ -28,7 +28,7 @@ def elimnet(arguments, model, weights, seed):
         command = [arguments.elimnet, "train", "--model", str(CONFIGS / model), "--data", arguments.data]
         command += ["--weights", weights or "none", "--image-size", str(arguments.image_size), "--output", folder]
         command += ["--epochs", str(arguments.epochs), "--batch-size", str(arguments.batch_size), "--seed", str(seed)]
-        command += ["--threads", str(arguments.threads)]
+        command += ["--learning-rate", str(arguments.learning_rate), "--threads", str(arguments.threads)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         summary = json.loads((pathlib.Path(folder) / "latest" / "summary.json").read_text())
     kept = ["parameters", "validation", "test", "data_wait_share"]
@@ -42,6 +42,7 @@ def torch(arguments, cut, weights, seed):
     command = [sys.executable, str(HERE / "trashnet_torch.py"), arguments.data, "--cut", cut, "--seed", str(seed)]
     command += ["--image-size", str(arguments.image_size), "--epochs", str(arguments.epochs)]
     command += ["--batch-size", str(arguments.batch_size), "--threads", str(arguments.threads)]
+    command += ["--learning-rate", str(arguments.learning_rate)]
     command += ["--weights", weights] if weights else []
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
@@ -65,8 +66,9 @@ def main():
     parser.add_argument("weights")
     parser.add_argument("--elimnet", default="target/release/elimnet")
     parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=15)
-    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
@@ -75,6 +77,7 @@ def main():
         for title, model, cut, pretrained in NETWORKS:
             weights = arguments.weights if pretrained else None
             settings = {"network": title, "seed": seed, "image_size": arguments.image_size, "epochs": arguments.epochs}
+            settings |= {"batch_size": arguments.batch_size, "learning_rate": arguments.learning_rate}
             for tool, run in [("elimnet", lambda: elimnet(arguments, model, weights, seed)), ("torch", lambda: torch(arguments, cut, weights, seed))]:
                 records.append({"tool": tool, **settings, **run()})
                 print(json.dumps(records[-1]), flush=True)

@@ -83,7 +83,7 @@ pub struct DataConfig {
 }
 
 impl DataConfig {
-    /// The defaults for a folder of images.
+    /// The defaults for a folder of images: the seed's for TACO, but for 20 epochs.
     pub fn new(data_path: PathBuf) -> Self {
         let name = data_path.file_name().unwrap_or(data_path.as_os_str()).to_string_lossy().into_owned();
         Self {
@@ -93,10 +93,10 @@ impl DataConfig {
             image_size: 224,
             augment_train: Policy::SimpleAugmentTrain,
             augment_test: Policy::SimpleAugmentTest,
-            batch_size: 32,
+            batch_size: 64,
             epochs: 20,
             validation_ratio: None,
-            learning_rate: 0.1,
+            learning_rate: 0.01,
             half_precision: false,
         }
     }
