@@ -6,6 +6,7 @@ pub mod demo;
 pub mod evaluate;
 pub mod model;
 pub mod predict;
+mod random;
 pub mod report;
 pub mod train;
 pub mod weights;

@@ -18,10 +18,10 @@ use super::image::Image;
 use super::policy::Policy;
 use super::prepared::PreparedCache;
 use super::preprocessing::{Normaliser, Preprocessing};
-use super::random::{Purpose, Random};
 use super::resize::Scaler;
 use super::sample::Sample;
 use super::split::Split;
+use crate::random::{Purpose, Random};
 
 /// How batches are made.
 #[derive(Clone, Debug)]

@@ -38,7 +38,6 @@ mod policy;
 mod prepared;
 mod preprocessing;
 mod randaugment;
-pub(crate) mod random;
 mod resize;
 mod sample;
 mod split;

@@ -6,8 +6,8 @@ use super::error::DataError;
 use super::image::Image;
 use super::preprocessing::Preprocessing;
 use super::randaugment;
-use super::random::Random;
 use super::resize::Scaler;
+use crate::random::Random;
 
 /// Names of all policies, as data YAMLs have them.
 pub(crate) const NAMES: [&str; 3] = ["simple_augment_train", "simple_augment_test", "randaugment_train"];
@@ -186,8 +186,8 @@ fn central_box(width: usize, height: usize, ratio: (f64, f64)) -> CropBox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::random::Purpose;
 
     #[test]
     fn crops_have_torchvisions_areas_and_proportions() {

@@ -6,7 +6,7 @@
 //! "Improved regularization of convolutional neural networks with Cutout", 2017.
 
 use super::image::Image;
-use super::random::Random;
+use crate::random::Random;
 
 /// An operation whose strength goes from 0 (`low`) to 1 (`high`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +118,8 @@ pub(crate) fn cut_out(mut image: Image, random: &mut Random) -> Image {
 
 #[cfg(test)]
 mod tests {
-    use super::super::random::Purpose;
     use super::*;
+    use crate::random::Purpose;
 
     #[test]
     fn strengths_reach_the_seeds_ranges() {

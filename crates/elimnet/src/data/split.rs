@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
 use super::found::Found;
-use super::random::{Purpose, Random};
 use super::sample::Sample;
+use crate::random::{Purpose, Random};
 
 /// Share of the test split, and of the validation split where the caller gives none.
 pub(crate) const DEFAULT_RATIO: f32 = 0.15;

@@ -7,7 +7,7 @@
 use std::f32::consts::{PI, TAU};
 
 use crate::data::Image;
-use crate::data::random::Random;
+use crate::random::Random;
 
 /// Outlines; the first ones are for pretraining, [`Shape::UNSEEN`] for the task after it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use elimnet_engine::{Device, Engine, EngineError, Images};
 
 use draw::{Shape, Texture, picture};
 
-use crate::data::random::{Purpose, Random};
 use crate::data::{Dataset, LabeledImage, Policy, Preprocessing};
 use crate::model::{ModelError, Provenance, load_model};
+use crate::random::{Purpose, Random};
 use crate::train::{
     Job, NewRun, Observer, OptimizerConfig, Outcome, Setup, StartingTensors, Summary, TrainConfig,
     TrainError, fit,

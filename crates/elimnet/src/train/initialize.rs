@@ -6,7 +6,7 @@
 use elimnet_arch::{Network, Op, TensorKind, TensorSpec};
 use elimnet_engine::NamedTensor;
 
-use super::random::Stream;
+use crate::random::Random;
 
 /// All tensors of `network` for a training from scratch: random weights, running statistics of mean 0 and variance 1.
 ///
@@ -88,7 +88,7 @@ impl Rules {
             TensorKind::ConvWeight | TensorKind::LinearWeight | TensorKind::Bias => {
                 let (rules, fans) = self.of_layer(network, spec);
                 let rule = if spec.kind == TensorKind::Bias { rules.bias } else { rules.weight };
-                draw(rule, fans, spec.len(), Stream::new(seed, &spec.name))
+                draw(rule, fans, spec.len(), Random::named(seed, &spec.name))
             }
         };
         NamedTensor { name: spec.name.clone(), shape: spec.shape.clone(), values }
@@ -118,16 +118,16 @@ struct Fans {
     outgoing: usize,
 }
 
-fn draw(rule: Rule, fans: Fans, len: usize, mut stream: Stream) -> Vec<f32> {
+fn draw(rule: Rule, fans: Fans, len: usize, mut random: Random) -> Vec<f32> {
     let incoming = fans.incoming.max(1) as f64;
     let outgoing = fans.outgoing.max(1) as f64;
-    let mut uniform = |bound: f64| fill(len, || (2.0 * stream.uniform() - 1.0) * bound);
+    let mut uniform = |bound: f64| fill(len, || (2.0 * random.unit() - 1.0) * bound);
     match rule {
         Rule::KaimingUniformFanOutSigmoid => uniform((3.0 / outgoing).sqrt()),
         Rule::UniformFanOut => uniform(1.0 / outgoing.sqrt()),
         Rule::UniformFanIn => uniform(1.0 / incoming.sqrt()),
-        Rule::KaimingNormalFanOut => fill(len, || stream.normal() * (2.0 / outgoing).sqrt()),
-        Rule::Normal001 => fill(len, || stream.normal() * 0.01),
+        Rule::KaimingNormalFanOut => fill(len, || random.normal() * (2.0 / outgoing).sqrt()),
+        Rule::Normal001 => fill(len, || random.normal() * 0.01),
         Rule::Zero => vec![0.0; len],
     }
 }

@@ -13,7 +13,6 @@ mod judge;
 mod loss;
 mod observer;
 mod progress;
-mod random;
 mod rates;
 mod run;
 mod schedule;

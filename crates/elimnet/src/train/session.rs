@@ -12,7 +12,6 @@ use super::judge::Judge;
 use super::loss::{CrossEntropy, Targets};
 use super::observer::{Phase, Started, StepReport};
 use super::progress::{EpochRecord, Progress, Scores};
-use super::random;
 use super::rates::StepPlan;
 use super::run::RunDirectory;
 use super::snapshot::Snapshot;
@@ -20,6 +19,7 @@ use super::summary::Summary;
 use crate::data::{DataError, LabeledBatch, Loader, Order};
 use crate::evaluate::{Evaluation, evaluate};
 use crate::model::{ModelCard, save_model};
+use crate::random::{Purpose, Random};
 
 /// Images whose logits prove that a saved model is the trained one.
 const PROOF_IMAGES: usize = 4;
@@ -147,7 +147,8 @@ impl<'s, 'j> Session<'s, 'j> {
             true => Ok(()),
             false => Err(TrainError::NotFinite { what, epoch: epoch + 1, step: step + 1, learning_rate }),
         };
-        let seed = random::of_step(self.job.setup.config.seed, epoch, step);
+        let key = [epoch as u64, step as u64];
+        let seed = Random::new(self.job.setup.config.seed, Purpose::Dropout, key).next();
         let logits = self.engine.forward(&batch.images, seed)?;
         let value = self.loss.value(&logits, Targets::Classes(&batch.labels));
         finite("loss", value.loss)?;
