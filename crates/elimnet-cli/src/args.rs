@@ -137,7 +137,7 @@ pub(crate) struct RecipeArgs {
     /// Passes over the training images [default: the data YAML's, or 20].
     #[arg(long, value_name = "N")]
     pub(crate) epochs: Option<usize>,
-    /// Images a step [default: the data YAML's, or 32].
+    /// Images a step [default: the data YAML's, or 64].
     #[arg(long, value_name = "N")]
     pub(crate) batch_size: Option<usize>,
     /// Side of the images in pixels [default: the data YAML's, or 224].
@@ -152,7 +152,7 @@ pub(crate) struct RecipeArgs {
     /// Augmentation of the training images, a policy by name [default: the data YAML's, or simple_augment_train].
     #[arg(long, value_name = "POLICY")]
     pub(crate) augment: Option<String>,
-    /// Highest learning rate [default: the data YAML's, or 0.1].
+    /// Highest learning rate [default: the data YAML's, or 0.01].
     #[arg(long, value_name = "RATE")]
     pub(crate) learning_rate: Option<f64>,
     /// How the learning rate moves [default: one-cycle].
