@@ -105,10 +105,10 @@ mod tests {
     #[test]
     fn the_command_line_wins_over_the_data_configuration() {
         let defaults = config(RecipeArgs::default()).expect("valid");
-        assert_eq!((defaults.epochs, defaults.batch_size, defaults.learning_rate), (20, 32, 0.1));
+        assert_eq!((defaults.epochs, defaults.batch_size, defaults.learning_rate), (20, 64, 0.01));
         let args = RecipeArgs { epochs: Some(3), learning_rate: Some(0.02), ..RecipeArgs::default() };
         let config = config(args).expect("valid");
-        assert_eq!((config.epochs, config.batch_size, config.learning_rate), (3, 32, 0.02));
+        assert_eq!((config.epochs, config.batch_size, config.learning_rate), (3, 64, 0.02));
     }
 
     #[test]
