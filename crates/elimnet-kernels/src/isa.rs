@@ -7,7 +7,7 @@ use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{avx2::Avx2, avx512::Avx512};
 
-/// Environment variable that forces an instruction set: `portable`, `avx2` or `avx512`.
+/// Environment variable that forces an instruction set: `portable`, `avx2`, `avx512` or `avx512bf16`.
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
 
 /// An instruction set that this machine has: a value is the proof.
@@ -25,7 +25,9 @@ enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512),
+    Avx512(Avx512<false>),
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16(Avx512<true>),
 }
 
 /// [`ISA_VARIABLE`] names an instruction set that does not exist or that this machine lacks.
@@ -58,6 +60,7 @@ impl Isa {
         {
             available.extend(Avx2::detect().map(|avx2| Self(Level::Avx2(avx2))));
             available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512(avx512))));
+            available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512Bf16(avx512))));
         }
         available
     }
@@ -94,6 +97,8 @@ impl Isa {
             Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16(_) => "avx512bf16",
         }
     }
 
@@ -104,7 +109,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) => Avx512::LANES,
+            Level::Avx512(_) | Level::Avx512Bf16(_) => Avx512::<true>::LANES,
         }
     }
 
@@ -116,6 +121,8 @@ impl Isa {
             Level::Avx2(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Avx512Bf16(simd) => simd.vectorize(kernel),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! CPU kernels for convolutional networks: slices in, slices out.
 //!
-//! Values are f32, images are **channels-last** (`[batch, height, width, channels]`), and nothing here knows
-//! what a network is. The kernels run on rayon's current pool; how they cut their work does not depend on the
+//! Activations and their gradients are f32 or [`Bf16`] ([`Element`]), parameters, statistics and arithmetic f32;
+//! images are **channels-last** (`[batch, height, width, channels]`), and nothing here knows what a network is. The kernels run on rayon's current pool; how they cut their work does not depend on the
 //! number of threads, so results are bit-identical on any pool. The instruction set is a value, [`Isa`]: get
 //! one from [`Isa::detect`].
 //!
@@ -12,6 +12,7 @@ mod columns;
 mod conv2d;
 mod dense;
 mod depthwise;
+mod element;
 mod elementwise;
 mod exp;
 mod isa;
@@ -32,6 +33,7 @@ pub use activation::{
 };
 pub use columns::column_sums;
 pub use conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
+pub use element::{Bf16, Element, narrow, widen};
 pub use elementwise::{Images, add, add_assign, scale_channels};
 pub use isa::{ISA_VARIABLE, Isa, UnavailableIsa};
 pub use linear::{Linear, linear, linear_input_gradient, linear_parameter_gradients};

@@ -7,6 +7,7 @@
 //! Rejected: one intrinsics file per kernel and instruction set (three times the code to check), and
 //! `target-cpu=native` (it hides what users get).
 
+use crate::element::{Bf16, Element};
 use crate::matmul::Tile;
 
 #[cfg(target_arch = "x86_64")]
@@ -47,6 +48,27 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Multiplies one tile of `rows` (one of `TILE_ROWS`) by `vectors` (1 or 2) registers.
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>);
 
+    /// As [`Simd::load`], of bf16.
+    fn load_bf16(self, values: &[Bf16]) -> Self::Vector;
+    /// As [`Simd::store`], rounded as [`Bf16::from_f32`] does.
+    fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]);
+
+    /// The first `LANES` elements, as f32; zeros in the lanes that `values` lacks.
+    #[inline(always)]
+    fn load_element<E: Element>(self, values: &[E]) -> Self::Vector {
+        if values.len() >= Self::LANES { E::load(self, values) } else { E::load_partial(self, values) }
+    }
+
+    /// Writes the first `LANES` elements, or as many as `values` has.
+    #[inline(always)]
+    fn store_element<E: Element>(self, vector: Self::Vector, values: &mut [E]) {
+        if values.len() >= Self::LANES {
+            E::store(self, vector, values);
+        } else {
+            E::store_partial(self, vector, values);
+        }
+    }
+
     /// As [`Simd::load`], zeros in the lanes that `values` lacks.
     #[inline(always)]
     fn load_partial(self, values: &[f32]) -> Self::Vector {
@@ -68,6 +90,24 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         self.store(vector, &mut lanes);
         let count = values.len();
         values.copy_from_slice(&lanes[..count]);
+    }
+
+    /// As [`Simd::load_partial`], of bf16.
+    #[inline(always)]
+    fn load_bf16_partial(self, values: &[Bf16]) -> Self::Vector {
+        let mut lanes = [Bf16::ZERO; MAX_LANES];
+        let count = values.len().min(Self::LANES);
+        lanes[..count].copy_from_slice(&values[..count]);
+        self.load_bf16(&lanes)
+    }
+
+    /// As [`Simd::store_partial`], of bf16.
+    #[inline(always)]
+    fn store_bf16_partial(self, vector: Self::Vector, values: &mut [Bf16]) {
+        let mut lanes = [Bf16::ZERO; MAX_LANES];
+        self.store_bf16(vector, &mut lanes);
+        let count = values.len().min(Self::LANES);
+        values[..count].copy_from_slice(&lanes[..count]);
     }
 }
 

@@ -5,6 +5,7 @@ mod oracle {
     mod activations;
     mod compare;
     mod convolution;
+    mod elements;
     mod elementwise;
     mod linear;
     mod norm;

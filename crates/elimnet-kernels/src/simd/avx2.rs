@@ -4,6 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
+use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
 /// Proof that AVX2 with FMA is there; [`Avx2::detect`] is the only constructor.
@@ -19,6 +20,24 @@ impl Avx2 {
 #[target_feature(enable = "avx2,fma")]
 fn run<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
     kernel.run(simd)
+}
+
+/// [`Bf16::from_f32`] of each lane, in the lower halves.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+fn round_to_bf16(vector: __m256) -> __m256i {
+    let bits = _mm256_castps_si256(vector);
+    let upper = _mm256_srli_epi32::<16>(bits);
+    let even = _mm256_and_si256(upper, _mm256_set1_epi32(1));
+    let rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), even);
+    let rounded = _mm256_srli_epi32::<16>(rounded);
+    let quiet = _mm256_or_si256(upper, _mm256_set1_epi32(0x40));
+    let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(vector, vector));
+    let rounded = _mm256_blendv_epi8(rounded, quiet, is_nan);
+    let magnitude = _mm256_and_si256(bits, _mm256_set1_epi32(0x7fff_ffff));
+    let is_subnormal = _mm256_cmpgt_epi32(_mm256_set1_epi32(0x0080_0000), magnitude);
+    let zero = _mm256_and_si256(upper, _mm256_set1_epi32(0x8000));
+    _mm256_blendv_epi8(rounded, zero, is_subnormal)
 }
 
 impl Simd for Avx2 {
@@ -44,6 +63,27 @@ impl Simd for Avx2 {
         assert!(values.len() >= Self::LANES);
         // SAFETY: `self` proves that the instruction set is there; the length was checked.
         unsafe { _mm256_storeu_ps(values.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, values: &[Bf16]) -> Self::Vector {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
+        unsafe {
+            let halves = _mm_loadu_si128(values.as_ptr().cast());
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]) {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
+        unsafe {
+            let words = round_to_bf16(vector);
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(words, words));
+            _mm_storeu_si128(values.as_mut_ptr().cast(), _mm256_castsi256_si128(packed));
+        }
     }
 
     #[inline(always)]

@@ -1,33 +1,66 @@
-//! AVX-512 (F, DQ, BW, VL): the only unsafe code of this instruction set.
+//! AVX-512 (F, DQ, BW, VL), with or without BF16: the only unsafe code of this instruction set.
 #![allow(unsafe_code)] // intrinsics, and calls of functions with `#[target_feature]`
 
 use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
+use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
-/// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] is the only constructor.
+/// Proof that AVX-512 (F, DQ, BW, VL) is there, with `BF16` also AVX512_BF16; [`Avx512::detect`] is the only
+/// constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const BF16: bool>(());
 
-impl Avx512 {
+impl<const BF16: bool> Avx512<BF16> {
     pub(crate) fn detect() -> Option<Self> {
         let detected = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
         detected.then_some(Self(()))
     }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+fn run<K: Kernel>(simd: Avx512<false>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-impl Simd for Avx512 {
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")]
+fn run_bf16<K: Kernel>(simd: Avx512<true>, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+/// [`Bf16::from_f32`] of each lane.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+#[inline]
+fn round_to_bf16(vector: __m512) -> __m256i {
+    let bits = _mm512_castps_si512(vector);
+    let upper = _mm512_srli_epi32::<16>(bits);
+    let even = _mm512_and_si512(upper, _mm512_set1_epi32(1));
+    let rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), even);
+    let rounded = _mm512_srli_epi32::<16>(rounded);
+    let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(vector, vector);
+    let rounded = _mm512_mask_or_epi32(rounded, is_nan, upper, _mm512_set1_epi32(0x40));
+    let magnitude = _mm512_and_si512(bits, _mm512_set1_epi32(0x7fff_ffff));
+    let is_subnormal = _mm512_cmplt_epi32_mask(magnitude, _mm512_set1_epi32(0x0080_0000));
+    let rounded = _mm512_mask_and_epi32(rounded, is_subnormal, upper, _mm512_set1_epi32(0x8000));
+    _mm512_cvtepi32_epi16(rounded)
+}
+
+/// As [`round_to_bf16`], in one instruction.
+#[target_feature(enable = "avx512f,avx512bf16")]
+#[inline]
+fn convert_to_bf16(vector: __m512) -> __m256i {
+    // SAFETY: both are 256 bits without a meaning of their own.
+    unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
+}
+
+impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
     const LANES: usize = 16;
     const TILE_ROWS: [usize; 3] = [12, 8, 4];
@@ -50,6 +83,26 @@ impl Simd for Avx512 {
         assert!(values.len() >= Self::LANES);
         // SAFETY: `self` proves that the instruction set is there; the length was checked.
         unsafe { _mm512_storeu_ps(values.as_mut_ptr(), vector) }
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, values: &[Bf16]) -> Self::Vector {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
+        unsafe {
+            let halves = _mm256_loadu_si256(values.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]) {
+        assert!(values.len() >= Self::LANES);
+        // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
+        unsafe {
+            let halves = if BF16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
+            _mm256_storeu_si256(values.as_mut_ptr().cast(), halves);
+        }
     }
 
     #[inline(always)]
@@ -78,7 +131,7 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves that the instruction set is there.
-        unsafe { run(self, kernel) }
+        unsafe { if BF16 { run_bf16(Avx512(()), kernel) } else { run(Avx512(()), kernel) } }
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {

@@ -2,6 +2,7 @@
 //! as the baseline target allows. No `unsafe`.
 
 use super::{Kernel, Simd};
+use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
 /// Always there, so anyone may make it.
@@ -26,6 +27,16 @@ impl Simd for Portable {
     #[inline(always)]
     fn store(self, vector: Self::Vector, values: &mut [f32]) {
         *values.first_chunk_mut().expect("room for a whole vector") = vector;
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, values: &[Bf16]) -> Self::Vector {
+        values.first_chunk::<4>().expect("a whole vector to load").map(Bf16::to_f32)
+    }
+
+    #[inline(always)]
+    fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]) {
+        *values.first_chunk_mut().expect("room for a whole vector") = vector.map(Bf16::from_f32);
     }
 
     #[inline(always)]
