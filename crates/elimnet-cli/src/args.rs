@@ -361,10 +361,11 @@ pub(crate) enum SplitName {
 
 /// Measure how fast a network runs, on random images.
 ///
-/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms` and `images_per_second`.
+/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms` and `images_per_second`; with --profile also `blocks`, each with `block`, `module`, `output`, `median_ms`, `share`, `multiply_adds` and `tflops`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   elimnet bench efficientnet_b0@80 --batch-size 1,32
+  elimnet bench resnet18 --batch-size 1 --profile
   elimnet bench exp/latest --train --format json")]
 pub(crate) struct BenchArgs {
     /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
@@ -377,6 +378,9 @@ pub(crate) struct BenchArgs {
     /// Measure training steps (forward, backward, update) instead of inference.
     #[arg(long)]
     pub(crate) train: bool,
+    /// Show how long each block takes in inference, with its multiply-adds and TFLOP/s.
+    #[arg(long, conflicts_with = "train")]
+    pub(crate) profile: bool,
     /// Seconds to measure for, for each batch size.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]
     pub(crate) seconds: f64,

@@ -1,5 +1,7 @@
 //! The engine: plans, tensors and buffers behind the interface.
 
+use std::time::Duration;
+
 use elimnet_arch::{Network, Shape};
 use elimnet_engine::{
     Engine, EngineError, Images, Matrix, NamedTensor, OptimizerState, Step, Training, Weights,
@@ -105,6 +107,7 @@ impl CpuEngine {
         &mut self,
         images: &Images,
         cuts: &[usize],
+        times: Option<&mut [Duration]>,
     ) -> Result<(Matrix, Vec<Matrix>), EngineError> {
         let input = self.input_shape(images)?;
         let inference = self.prepare_inference(input)?;
@@ -117,7 +120,7 @@ impl CpuEngine {
         let (output, features) = match &inference.folded {
             Some(folded) => self
                 .device
-                .run(|| inference::run(context, folded, parameters, &mut buffers, pixels, &captured)),
+                .run(|| inference::run(context, folded, parameters, &mut buffers, pixels, &captured, times)),
             None => unreachable!("folded by `prepare_inference`"),
         };
         let logits = context.matrix(plan.output(), &output);
@@ -166,8 +169,16 @@ impl CpuEngine {
         let pass = self.device.run(|| {
             if let Some((plan, folded)) = &plans.frozen {
                 let context = Context { isa, plan, count, randomness };
-                pixels =
-                    inference::run(context, folded, parameters, buffers, std::mem::take(&mut pixels), &[]).0;
+                pixels = inference::run(
+                    context,
+                    folded,
+                    parameters,
+                    buffers,
+                    std::mem::take(&mut pixels),
+                    &[],
+                    None,
+                )
+                .0;
             }
             let context = Context { isa, plan: &plans.trained, count, randomness };
             Pass::run(context, parameters, buffers, pixels)
@@ -200,11 +211,17 @@ impl Engine for CpuEngine {
     }
 
     fn infer(&mut self, images: &Images) -> Result<Matrix, EngineError> {
-        Ok(self.run_inference(images, &[])?.0)
+        Ok(self.run_inference(images, &[], None)?.0)
     }
 
     fn features(&mut self, images: &Images, cuts: &[usize]) -> Result<Vec<Matrix>, EngineError> {
-        Ok(self.run_inference(images, cuts)?.1)
+        Ok(self.run_inference(images, cuts, None)?.1)
+    }
+
+    fn profile(&mut self, images: &Images) -> Result<Vec<Duration>, EngineError> {
+        let mut times = vec![Duration::ZERO; self.network.all_blocks().count()];
+        self.run_inference(images, &[], Some(&mut times))?;
+        Ok(times)
     }
 
     fn start_training(&mut self, training: &Training) -> Result<(), EngineError> {

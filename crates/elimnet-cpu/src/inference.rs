@@ -1,5 +1,7 @@
 //! Inference: batch norms folded into the convolutions before them, values dropped once they are read.
 
+use std::time::{Duration, Instant};
+
 use elimnet_engine::Matrix;
 use elimnet_kernels as kernels;
 
@@ -84,6 +86,7 @@ fn fold_conv(weight: &[f32], bias: Option<&[f32]>, (scale, shift): (Vec<f32>, Ve
 }
 
 /// Runs the plan; gives its output and the pooled features of the `captured` values (any order, each once).
+/// What each block takes is added to its entry of `times`.
 pub(crate) fn run(
     context: Context<'_>,
     folded: &Folded,
@@ -91,12 +94,14 @@ pub(crate) fn run(
     buffers: &mut Buffers,
     input: Vec<f32>,
     captured: &[ValueId],
+    mut times: Option<&mut [Duration]>,
 ) -> (Vec<f32>, Vec<(ValueId, Matrix)>) {
     let plan = context.plan;
     let mut values: Vec<Vec<f32>> = vec![Vec::new(); plan.shapes.len()];
     values[0] = input;
     let mut features = Vec::with_capacity(captured.len());
     for (index, (step, folded)) in plan.steps.iter().zip(&folded.steps).enumerate() {
+        let began = times.is_some().then(Instant::now);
         let mut output = buffers.take(context.len(step.output));
         let inputs: Vec<&[f32]> = step.inputs.iter().map(|&value| &values[value][..]).collect();
         compute(context, step, folded, parameters, &inputs, &mut output);
@@ -108,6 +113,9 @@ pub(crate) fn run(
             if plan.last_reader[value] == index && !values[value].is_empty() {
                 buffers.give(std::mem::take(&mut values[value]));
             }
+        }
+        if let (Some(times), Some(began)) = (&mut times, began) {
+            times[step.block] += began.elapsed();
         }
     }
     (std::mem::take(&mut values[plan.output()]), features)

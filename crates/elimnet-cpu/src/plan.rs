@@ -30,6 +30,8 @@ pub(crate) struct Step {
     /// What is read; a convolution with a shortcut reads it second.
     pub(crate) inputs: Vec<ValueId>,
     pub(crate) output: ValueId,
+    /// Index of the block among [`Network::all_blocks`].
+    pub(crate) block: usize,
 }
 
 /// What a step computes.
@@ -195,15 +197,15 @@ impl Compiler {
                 }
             };
             let inputs = inputs.into_iter().map(|value: usize| values[value]).collect();
-            values[position + 1] = self.push(kind, inputs, shapes[position]);
+            values[position + 1] = self.push(index, kind, inputs, shapes[position]);
         }
         values[alias[block.layers.len()]]
     }
 
-    fn push(&mut self, kind: Kind, inputs: Vec<ValueId>, shape: Shape) -> ValueId {
+    fn push(&mut self, block: usize, kind: Kind, inputs: Vec<ValueId>, shape: Shape) -> ValueId {
         let output = self.plan.shapes.len();
         self.plan.shapes.push(shape);
-        self.plan.steps.push(Step { kind, inputs, output });
+        self.plan.steps.push(Step { kind, inputs, output, block });
         output
     }
 

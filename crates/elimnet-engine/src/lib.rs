@@ -7,6 +7,8 @@
 mod tensor;
 mod training;
 
+use std::time::Duration;
+
 use elimnet_arch::{Network, ShapeError};
 
 pub use tensor::{Images, Matrix, NamedTensor};
@@ -100,6 +102,13 @@ pub trait Engine: Send {
     /// # Errors
     /// If the images do not fit the network.
     fn features(&mut self, images: &Images, cuts: &[usize]) -> Result<Vec<Matrix>, EngineError>;
+
+    /// Time that each block of [`Network::all_blocks`] takes in one [`Engine::infer`] of these images; together about what
+    /// the call takes. Where several images are on their way at once, a block's time is its share of that.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    fn profile(&mut self, images: &Images) -> Result<Vec<Duration>, EngineError>;
 
     /// Sets up training; forgets optimizer state and averages of an earlier one.
     ///

@@ -127,6 +127,69 @@ fn percentile(times: &[f64], share: f64) -> f64 {
     times[rank.clamp(1, times.len()) - 1]
 }
 
+/// What one block takes of a pass in inference mode; a row of `elimnet bench --profile --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BlockTime {
+    /// Name of the block.
+    pub block: String,
+    /// Its module.
+    pub module: String,
+    /// What leaves it for one image: channels, rows, columns.
+    pub output: [usize; 3],
+    /// Median time of one batch in milliseconds.
+    pub median_ms: f64,
+    /// Its share of all blocks' times, 0..1.
+    pub share: f64,
+    /// Multiply-adds of convolutions and linear layers for one image.
+    pub multiply_adds: u64,
+    /// 10^12 floating-point operations a second: two for each multiply-add.
+    pub tflops: f64,
+}
+
+/// Measures how long each block of `network` takes in inference; times are medians over passes as `config` asks for them.
+///
+/// # Errors
+/// If the device can't run the network at this size.
+pub fn profile(
+    network: &Network,
+    tensors: &[NamedTensor],
+    device: &dyn Device,
+    config: &BenchConfig,
+) -> Result<Vec<BlockTime>, EngineError> {
+    let costs = network.costs(network.input_shape(config.image_size))?;
+    let mut engine = device.load(network)?;
+    engine.set_tensors(tensors)?;
+    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let mut passes: Vec<Vec<Duration>> = Vec::new();
+    measure(config, || {
+        passes.push(engine.profile(&images)?);
+        Ok(())
+    })?;
+    let counted = &passes[config.warm_up..];
+    let median = |block: usize| {
+        let mut times: Vec<f64> = counted.iter().map(|pass| pass[block].as_secs_f64()).collect();
+        times.sort_by(f64::total_cmp);
+        percentile(&times, 0.5)
+    };
+    let medians: Vec<f64> = (0..costs.len()).map(median).collect();
+    let total: f64 = medians.iter().sum();
+    let rows = network.all_blocks().zip(&costs).zip(&medians);
+    Ok(rows
+        .map(|((block, cost), &seconds)| {
+            let operations = 2.0 * cost.multiply_adds as f64 * config.batch_size as f64;
+            BlockTime {
+                block: block.name.clone(),
+                module: block.module.clone(),
+                output: [cost.output.channels, cost.output.height, cost.output.width],
+                median_ms: seconds * 1e3,
+                share: if total > 0.0 { seconds / total } else { 0.0 },
+                multiply_adds: cost.multiply_adds,
+                tflops: if seconds > 0.0 { operations / seconds / 1e12 } else { 0.0 },
+            }
+        })
+        .collect())
+}
+
 struct TrainingStep<'a> {
     engine: &'a mut dyn Engine,
     classes: Vec<usize>,

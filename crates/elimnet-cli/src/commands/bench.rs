@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use elimnet::bench::{BenchConfig, BenchResult, Mode, bench};
+use elimnet::bench::{BenchConfig, BenchResult, BlockTime, Mode, bench, profile};
 use elimnet::model;
 use elimnet::train::initial_tensors;
 use elimnet_engine::NamedTensor;
+use serde::Serialize;
 
 use crate::args::{BenchArgs, Format};
 use crate::commands::subject::Subject;
@@ -13,6 +14,15 @@ use crate::device;
 use crate::failure::hinted;
 use crate::output::{self, Align, Table};
 use crate::progress::say;
+
+/// What `--format json` prints.
+#[derive(Debug, Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    result: &'a BenchResult,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocks: Option<&'a [BlockTime]>,
+}
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let device = device::open(&args.device)?;
@@ -22,7 +32,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     let subject = Subject::find(&args.model, args.size.classes, args.size.image_size)?;
     let tensors = tensors(&args.model, &subject)?;
     let mode = if args.train { Mode::Train } else { Mode::Infer };
-    let mut results = Vec::new();
+    let (mut results, mut profiles) = (Vec::new(), Vec::new());
     for &batch_size in &args.batch_size {
         let config =
             BenchConfig { duration, ..BenchConfig::new(mode, batch_size as usize, subject.image_size) };
@@ -30,13 +40,21 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             say(&format!("measuring {} with batches of {batch_size}", subject.network.name));
         }
         let result = bench(&subject.network, &tensors, &device, &config)?;
+        let blocks = match args.profile {
+            true => Some(profile(&subject.network, &tensors, &device, &config)?),
+            false => None,
+        };
         if args.format == Format::Json {
-            output::json_line(&result)?;
+            output::json_line(&Line { result: &result, blocks: blocks.as_deref() })?;
         }
+        profiles.extend(blocks.map(|blocks| (batch_size, blocks)));
         results.push(result);
     }
     if args.format == Format::Text {
         output::text(&table(&results, device.threads()))?;
+        for (batch_size, blocks) in &profiles {
+            output::text(&format!("\nbatch {batch_size}, by block\n{}", profile_table(blocks)))?;
+        }
     }
     Ok(())
 }
@@ -45,6 +63,25 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
 fn tensors(text: &str, subject: &Subject) -> anyhow::Result<Vec<NamedTensor>> {
     let own = model::resolve(text)?.model()?.filter(|model| model.card.network == subject.network);
     Ok(own.map_or_else(|| initial_tensors(&subject.network, 0), |model| model.tensors))
+}
+
+fn profile_table(blocks: &[BlockTime]) -> Table {
+    let numbers = ["ms", "share", "M multiply-adds", "TFLOP/s"].map(|name| (name, Align::Right));
+    let names = ["block", "module", "output"].map(|name| (name, Align::Left));
+    let mut table = Table::new(names.into_iter().chain(numbers));
+    for row in blocks {
+        let [channels, height, width] = row.output;
+        table.row([
+            row.block.clone(),
+            row.module.clone(),
+            format!("{channels}x{height}x{width}"),
+            format!("{:.3}", row.median_ms),
+            format!("{:.1}%", row.share * 100.0),
+            format!("{:.2}", row.multiply_adds as f64 / 1e6),
+            format!("{:.3}", row.tflops),
+        ]);
+    }
+    table
 }
 
 fn table(results: &[BenchResult], threads: usize) -> String {
