@@ -106,7 +106,8 @@ impl Backward<'_> {
         }
         if let Some(mut input_gradient) = self.buffer_for(step.inputs[0]) {
             let weight = &self.parameters.values[conv.weight];
-            kernels::conv2d_input_gradient(isa, &shape, &gradient, weight, &mut input_gradient);
+            let filter = kernels::PackedFilter::input_gradient(isa, &shape, weight);
+            kernels::conv2d_input_gradient(isa, &shape, &gradient, &filter, &mut input_gradient);
             self.give_gradient(step.inputs[0], input_gradient);
         }
         self.buffers.give(gradient);
@@ -211,13 +212,9 @@ impl Backward<'_> {
         let weight_gradient = &mut weights[weight];
         kernels::linear_parameter_gradients(isa, &shape, input, &gradient, weight_gradient, bias_gradient);
         if let Some(mut target) = self.buffer_for(step.inputs[0]) {
-            kernels::linear_input_gradient(
-                isa,
-                &shape,
-                &gradient,
-                &self.parameters.values[weight],
-                &mut target,
-            );
+            let weight = &self.parameters.values[weight];
+            let filter = kernels::PackedFilter::linear_input_gradient(isa, &shape, weight);
+            kernels::linear_input_gradient(isa, &shape, &gradient, &filter, &mut target);
             self.give_gradient(step.inputs[0], target);
         }
         self.buffers.give(gradient);

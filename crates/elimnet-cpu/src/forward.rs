@@ -105,14 +105,13 @@ impl Context<'_> {
             Kind::GlobalAvgPool => self.global_avg_pool(shape, input, output),
             Kind::AdaptiveAvgPool => kernels::adaptive_avg_pool2d(&self.adaptive_pool(step), input, output),
             Kind::Flatten => transpose_samples(input, output, shape.pixels(), shape.channels),
-            Kind::Linear { weight, bias } => kernels::linear(
-                isa,
-                &self.linear(step),
-                input,
-                &parameters.values[*weight],
-                bias.map(|bias| &parameters.values[bias][..]),
-                output,
-            ),
+            Kind::Linear { weight, bias } => {
+                let sizes = self.linear(step);
+                let filter = kernels::PackedFilter::linear(isa, &sizes, &parameters.values[*weight]);
+                let bias = bias.map(|bias| &parameters.values[bias][..]);
+                let epilogue = kernels::Epilogue { bias, ..Default::default() };
+                kernels::linear(isa, &sizes, input, &filter, epilogue, output);
+            }
             Kind::Add => kernels::add(isa, input, inputs[1], output),
             Kind::Scale => kernels::scale_channels(isa, self.images(shape), input, inputs[1], output),
             Kind::Dropout { .. } | Kind::StochasticDepth { .. } => {
@@ -261,7 +260,10 @@ fn conv_forward(
     let mut convolved = buffers.take(output.len());
     let weight = &parameters.values[conv.weight];
     let bias = conv.bias.map(|bias| &parameters.values[bias][..]);
-    kernels::conv2d(isa, &context.conv(step, &conv.conv), inputs[0], weight, bias, &mut convolved);
+    let shape = context.conv(step, &conv.conv);
+    let filter = kernels::PackedFilter::forward(isa, &shape, weight);
+    let epilogue = kernels::Epilogue { bias, ..Default::default() };
+    kernels::conv2d(isa, &shape, inputs[0], &filter, epilogue, &mut convolved);
     let mut saved = Saved::Nothing;
     if let Some(norm) = &conv.norm {
         saved = normalize_batch(context, step, norm, parameters, &convolved, &mut output)?;

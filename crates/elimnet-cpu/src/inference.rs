@@ -136,11 +136,15 @@ fn compute(
                 FoldedStep::Conv { weight, bias } => (weight, Some(&bias[..])),
                 _ => (&parameters.values[conv.weight], conv.bias.map(|bias| &parameters.values[bias][..])),
             };
-            kernels::conv2d(isa, &context.conv(step, &conv.conv), inputs[0], weight, bias, output);
-            if conv.shortcut {
-                kernels::add_assign(isa, output, inputs[1]);
-            }
-            kernels::activate_in_place(isa, kernel_activation(conv.activation), output);
+            let shape = context.conv(step, &conv.conv);
+            let filter = kernels::PackedFilter::forward(isa, &shape, weight);
+            let epilogue = kernels::Epilogue {
+                bias,
+                shortcut: conv.shortcut.then(|| inputs[1]),
+                activation: kernel_activation(conv.activation),
+                moments: None,
+            };
+            kernels::conv2d(isa, &shape, inputs[0], &filter, epilogue, output);
         }
         (Kind::Norm(_), FoldedStep::ScaleShift { scale, shift }) => {
             kernels::scale_shift(isa, inputs[0], scale, shift, output);

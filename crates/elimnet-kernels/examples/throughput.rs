@@ -8,8 +8,8 @@
 use std::time::Instant;
 
 use elimnet_kernels::{
-    Activation, BatchNorm, Conv2d, Isa, Padding, activate, activation_gradient, add, batch_norm_backward,
-    batch_statistics, conv2d, conv2d_input_gradient, conv2d_weight_gradient, normalize,
+    Activation, BatchNorm, Conv2d, Epilogue, Isa, PackedFilter, Padding, activate, activation_gradient, add,
+    batch_norm_backward, batch_statistics, conv2d, conv2d_input_gradient, conv2d_weight_gradient, normalize,
 };
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
@@ -82,8 +82,10 @@ fn measure_layer(isa: Isa, layer: &(&str, usize, usize, usize, usize, usize, boo
     };
     let (mut input, mut weight) = (noise(conv.input_len()), noise(conv.weight_len()));
     let mut output = noise(conv.output_len());
-    let forward = best_seconds(|| conv2d(isa, &conv, &input, &weight, None, &mut output));
-    let backward = best_seconds(|| conv2d_input_gradient(isa, &conv, &output, &weight, &mut input));
+    let filter = PackedFilter::<f32>::forward(isa, &conv, &weight);
+    let forward = best_seconds(|| conv2d(isa, &conv, &input, &filter, Epilogue::default(), &mut output));
+    let filter = PackedFilter::<f32>::input_gradient(isa, &conv, &weight);
+    let backward = best_seconds(|| conv2d_input_gradient(isa, &conv, &output, &filter, &mut input));
     let weights = best_seconds(|| conv2d_weight_gradient(isa, &conv, &input, &output, &mut weight));
     let rate = |seconds: f64| {
         format!("{:.1} ({:.2})", 2.0 * conv.multiply_adds() as f64 / seconds / 1e9, seconds * 1e3)

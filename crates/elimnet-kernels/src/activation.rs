@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::columns::check_rows;
-use crate::elementwise::{Binary, Unary, map, map_in_place, zip_map};
+use crate::elementwise::{Binary, MapInPlace, Unary, map, map_in_place, zip_map};
 use crate::exp::{erf, exp, sigmoid};
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
@@ -86,6 +86,11 @@ pub fn activate_in_place(isa: Isa, kind: Activation, values: &mut [f32]) {
     if kind != Activation::Identity {
         with_function!(kind, function => map_in_place(isa, function, values));
     }
+}
+
+/// `values = activation(values)`, on this thread.
+pub(crate) fn activate_slice(isa: Isa, kind: Activation, values: &mut [f32]) {
+    with_function!(kind, function => isa.run(MapInPlace { function, values }));
 }
 
 /// `dx = dy · activation'(x)`, `x` being what went into the activation.

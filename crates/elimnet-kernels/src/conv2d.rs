@@ -4,7 +4,14 @@
 //! channel is on its own ([`crate::depthwise`]). Winograd's and FFT algorithms were left out: their rounding
 //! has no bound as tight, and the bf16 tiles to come gain nothing from them.
 
+use crate::activation::activate_in_place;
+use crate::element::{Element, narrow, widen};
+use crate::elementwise::add_assign;
+use crate::epilogue::Epilogue;
+use crate::filter::{Layout, PackedFilter};
 use crate::isa::Isa;
+use crate::norm::batch_statistics;
+use crate::threads::Scratch;
 use crate::{dense, depthwise, weight_gradient};
 
 /// Zeros around each image, in pixels.
@@ -106,11 +113,13 @@ impl Conv2d {
         self.out_channels / self.groups
     }
 
-    fn is_depthwise(&self) -> bool {
+    pub(crate) fn is_depthwise(&self) -> bool {
         self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
     }
 
-    fn check(&self, input: usize, weight: usize, output: usize) {
+    /// # Panics
+    /// If there is no such convolution.
+    pub(crate) fn check_channels(&self) {
         let Self { in_channels, out_channels, groups, .. } = *self;
         assert!(groups > 0, "groups is zero");
         assert!(self.kernel[0] > 0 && self.kernel[1] > 0, "kernel {:?} is empty", self.kernel);
@@ -118,8 +127,11 @@ impl Conv2d {
             in_channels % groups == 0 && out_channels % groups == 0,
             "{in_channels} input and {out_channels} output channels don't split into {groups} groups"
         );
+    }
+
+    fn check(&self, input: usize, output: usize) {
+        self.check_channels();
         assert_eq!(input, self.input_len(), "length of the input of {self:?}");
-        assert_eq!(weight, self.weight_len(), "length of the weight of {self:?}");
         assert_eq!(output, self.output_len(), "length of the output of {self:?}");
     }
 }
@@ -130,58 +142,120 @@ fn positions(padded: usize, kernel: usize, stride: usize) -> usize {
     (padded - kernel) / stride + 1
 }
 
-/// Slides `weight` over `input` without flipping it (cross-correlation, what torch calls `conv2d`).
+/// Slides `filter` over `input` without flipping it (cross-correlation, what torch calls `conv2d`), and takes
+/// the sums through `epilogue` while they are in cache.
 ///
 /// # Shapes
-/// See [`Conv2d`]; `bias` `[out_channels]`.
+/// See [`Conv2d`] and [`Epilogue`].
+///
+/// # Accuracy
+/// Products are summed in f32; what is stored is rounded once.
 ///
 /// # Panics
-/// If a slice's length is not the product of its shape, the groups do not divide the channels, or the window
-/// does not fit in the padded image.
-pub fn conv2d(
+/// If a slice's length is not the product of its shape, `filter` was packed for another convolution or
+/// instruction set, or the window does not fit in the padded image.
+pub fn conv2d<E: Element>(
     isa: Isa,
     conv: &Conv2d,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
+    input: &[E],
+    filter: &PackedFilter<E>,
+    epilogue: Epilogue<'_, E>,
+    output: &mut [E],
 ) {
-    conv.check(input.len(), weight.len(), output.len());
-    if let Some(bias) = bias {
-        assert_eq!(bias.len(), conv.out_channels, "length of the bias of {conv:?}");
-    }
+    convolve(isa, conv, input, filter, epilogue, output);
+}
+
+/// As [`conv2d`], the output of another type.
+pub(crate) fn convolve<I: Element, O: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[I],
+    filter: &PackedFilter<I>,
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
+) {
+    conv.check(input.len(), output.len());
+    epilogue.check(conv.out_channels, output.len());
+    let layout = filter.for_forward(isa, conv);
     if output.is_empty() {
         return;
     }
-    if conv.is_depthwise() {
-        depthwise::forward(isa, conv, input, weight, bias, output);
-    } else {
-        dense::forward(isa, conv, input, weight, bias, output);
+    match layout {
+        Layout::Depthwise(weight) => depthwise_forward(isa, conv, input, weight, epilogue, output),
+        Layout::Dense(products) => dense::forward(isa, conv, input, &products[0], epilogue, output),
     }
+}
+
+fn depthwise_forward<I: Element, O: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[I],
+    weight: &[f32],
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
+) {
+    let widened = widened(isa, input);
+    let mut sums = Scratch::new(output.len());
+    depthwise::forward(isa, conv, &widened, weight, epilogue.bias, &mut sums);
+    if let Some(moments) = epilogue.moments {
+        batch_statistics(isa, &sums, moments.mean, moments.variance);
+    }
+    if let Some(shortcut) = epilogue.shortcut {
+        let mut values = Scratch::new(shortcut.len());
+        widen(isa, shortcut, &mut values);
+        add_assign(isa, &mut sums, &values);
+    }
+    activate_in_place(isa, epilogue.activation, &mut sums);
+    narrow(isa, &sums, output);
+}
+
+/// A copy as f32.
+pub(crate) fn widened<E: Element>(isa: Isa, elements: &[E]) -> Scratch {
+    let mut values = Scratch::new(elements.len());
+    widen(isa, elements, &mut values);
+    values
 }
 
 /// Gradient of the loss with respect to the input of [`conv2d`]; overwrites `input_gradient`.
 ///
 /// # Shapes
-/// As [`conv2d`]; gradients have the shape of what they belong to.
+/// See [`Conv2d`]; gradients have the shape of what they belong to. `filter` comes from
+/// [`PackedFilter::input_gradient`].
 ///
 /// # Panics
 /// As [`conv2d`].
-pub fn conv2d_input_gradient(
+pub fn conv2d_input_gradient<E: Element>(
     isa: Isa,
     conv: &Conv2d,
-    output_gradient: &[f32],
-    weight: &[f32],
-    input_gradient: &mut [f32],
+    output_gradient: &[E],
+    filter: &PackedFilter<E>,
+    input_gradient: &mut [E],
 ) {
-    conv.check(input_gradient.len(), weight.len(), output_gradient.len());
+    convolve_input_gradient(isa, conv, output_gradient, filter, input_gradient);
+}
+
+/// As [`conv2d_input_gradient`], the gradients of two types.
+pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    output_gradient: &[O],
+    filter: &PackedFilter<I>,
+    input_gradient: &mut [I],
+) {
+    conv.check(input_gradient.len(), output_gradient.len());
+    let layout = filter.for_input_gradient(isa, conv);
     if input_gradient.is_empty() {
         return;
     }
-    if conv.is_depthwise() {
-        depthwise::input_gradient(isa, conv, output_gradient, weight, input_gradient);
-    } else {
-        dense::input_gradient(isa, conv, output_gradient, weight, input_gradient);
+    match layout {
+        Layout::Depthwise(weight) => {
+            let mut gradient = Scratch::new(input_gradient.len());
+            depthwise::input_gradient(isa, conv, &widened(isa, output_gradient), weight, &mut gradient);
+            narrow(isa, &gradient, input_gradient);
+        }
+        Layout::Dense(products) => {
+            dense::input_gradient(isa, conv, output_gradient, products, input_gradient);
+        }
     }
 }
 
@@ -190,25 +264,39 @@ pub fn conv2d_input_gradient(
 /// The bias' gradient is [`crate::column_sums`] of the output gradient.
 ///
 /// # Shapes
-/// As [`conv2d`]; gradients have the shape of what they belong to.
+/// See [`Conv2d`]; gradients have the shape of what they belong to.
 ///
 /// # Panics
-/// As [`conv2d`].
-pub fn conv2d_weight_gradient(
+/// If a slice's length is not the product of its shape, the groups do not divide the channels, or the window
+/// does not fit in the padded image.
+pub fn conv2d_weight_gradient<E: Element>(
     isa: Isa,
     conv: &Conv2d,
-    input: &[f32],
-    output_gradient: &[f32],
+    input: &[E],
+    output_gradient: &[E],
     weight_gradient: &mut [f32],
 ) {
-    conv.check(input.len(), weight_gradient.len(), output_gradient.len());
+    convolve_weight_gradient(isa, conv, input, output_gradient, weight_gradient);
+}
+
+/// As [`conv2d_weight_gradient`], input and output gradient of two types.
+pub(crate) fn convolve_weight_gradient<I: Element, O: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[I],
+    output_gradient: &[O],
+    weight_gradient: &mut [f32],
+) {
+    conv.check(input.len(), output_gradient.len());
+    assert_eq!(weight_gradient.len(), conv.weight_len(), "length of the weight gradient of {conv:?}");
     if weight_gradient.is_empty() {
         return;
     }
     if output_gradient.is_empty() {
         weight_gradient.fill(0.0);
     } else if conv.is_depthwise() {
-        depthwise::weight_gradient(isa, conv, input, output_gradient, weight_gradient);
+        let (input, output_gradient) = (widened(isa, input), widened(isa, output_gradient));
+        depthwise::weight_gradient(isa, conv, &input, &output_gradient, weight_gradient);
     } else {
         weight_gradient::dense(isa, conv, input, output_gradient, weight_gradient);
     }

@@ -7,27 +7,24 @@
 use rayon::prelude::*;
 
 use crate::conv2d::Conv2d;
+use crate::element::Element;
+use crate::epilogue::{Epilogue, Finish, MomentParts, PartMoments};
+use crate::filter::Phase;
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, MAX_DEPTH_BLOCK, Start};
 use crate::pack::Packed;
 use crate::threads::{self, MANY, Scratch};
 use crate::window::Window;
 
-pub(crate) fn forward(
+pub(crate) fn forward<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
+    input: &[I],
+    weights: &[Packed],
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
 ) {
-    let window = window(conv);
-    let (depth, columns) = (window.columns(), conv.group_out_channels());
-    let weights: Vec<_> = weight
-        .chunks_exact(depth * columns)
-        .map(|weight| Packed::transposed(isa, weight, depth, columns))
-        .collect();
-    multiply(isa, &window, input, &weights, bias, output);
+    multiply(isa, &window(conv), input, weights, epilogue, output);
 }
 
 /// The window that `conv` slides over its input.
@@ -45,62 +42,30 @@ pub(crate) fn window(conv: &Conv2d) -> Window {
     window.flattened()
 }
 
-pub(crate) fn input_gradient(
+/// `weights`: for each phase, for each group.
+pub(crate) fn input_gradient<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
-    output_gradient: &[f32],
-    weight: &[f32],
-    input_gradient: &mut [f32],
+    output_gradient: &[O],
+    weights: &[Vec<Packed>],
+    input_gradient: &mut [I],
 ) {
-    let phases_y = Phase::all(conv.in_height, conv.kernel[0], conv.stride[0], conv.padding.top);
-    let phases_x = Phase::all(conv.in_width, conv.kernel[1], conv.stride[1], conv.padding.left);
-    let is_complete = |phases: &[Phase]| phases.iter().all(|phase| phase.taps > 0);
-    if !is_complete(&phases_y) || !is_complete(&phases_x) {
-        input_gradient.par_chunks_mut(threads::ELEMENTS).for_each(|values| values.fill(0.0));
+    if Phase::leave_gaps(conv) {
+        input_gradient.par_chunks_mut(threads::ELEMENTS).for_each(|values| values.fill(I::ZERO));
     }
-    for y in phases_y.iter().filter(|phase| phase.reaches_pixels()) {
-        for x in phases_x.iter().filter(|phase| phase.reaches_pixels()) {
-            phase_gradient(isa, conv, [y, x], output_gradient, weight, input_gradient);
+    for (phase, weights) in Phase::reached(conv).zip(weights) {
+        let window = phase_window(conv, &phase);
+        if conv.stride == [1, 1] {
+            return multiply(isa, &window, output_gradient, weights, Epilogue::default(), input_gradient);
         }
+        let mut pixels = Scratch::new(window.rows() * conv.in_channels);
+        multiply(isa, &window, output_gradient, weights, Epilogue::<f32>::default(), &mut pixels);
+        spread(conv, &phase, &pixels, input_gradient);
     }
 }
 
-/// Input pixels `first, first + stride, ..` of one axis: those that the taps `tap, tap + stride, ..` touch.
-#[derive(Clone, Copy, Debug)]
-struct Phase {
-    first: usize,
-    pixels: usize,
-    tap: usize,
-    taps: usize,
-    /// Output position that the first pixel's lowest tap came from.
-    output: usize,
-}
-
-impl Phase {
-    fn all(length: usize, kernel: usize, stride: usize, padding: usize) -> Vec<Self> {
-        let phase = |first: usize| {
-            let tap = (first + padding) % stride;
-            let pixels = length.saturating_sub(first).div_ceil(stride);
-            let taps = kernel.saturating_sub(tap).div_ceil(stride);
-            Self { first, pixels, tap, taps, output: (first + padding) / stride }
-        };
-        (0..stride).map(phase).collect()
-    }
-
-    fn reaches_pixels(&self) -> bool {
-        self.pixels > 0 && self.taps > 0
-    }
-}
-
-fn phase_gradient(
-    isa: Isa,
-    conv: &Conv2d,
-    [y, x]: [&Phase; 2],
-    output_gradient: &[f32],
-    weight: &[f32],
-    input_gradient: &mut [f32],
-) {
-    let origin = |phase: &Phase| phase.output as isize - (phase.taps as isize - 1);
+/// The window that a phase of the input's pixels slides over the output gradient.
+pub(crate) fn phase_window(conv: &Conv2d, [y, x]: &[Phase; 2]) -> Window {
     let window = Window {
         batch: conv.batch,
         grid: [y.pixels, x.pixels],
@@ -109,36 +74,13 @@ fn phase_gradient(
         group_channels: conv.group_out_channels(),
         taps: [y.taps, x.taps],
         stride: [1, 1],
-        origin: [origin(y), origin(x)],
+        origin: [y.origin(), x.origin()],
     };
-    let window = window.flattened();
-    let weights = phase_weights(isa, conv, [y, x], weight);
-    if conv.stride == [1, 1] {
-        return multiply(isa, &window, output_gradient, &weights, None, input_gradient);
-    }
-    let mut phase = Scratch::new(window.rows() * conv.in_channels);
-    multiply(isa, &window, output_gradient, &weights, None, &mut phase);
-    spread(conv, [y, x], &phase, input_gradient);
-}
-
-/// The weights of a phase's taps for each group: `[tap_y, tap_x, out channel]` by input channel, the taps in
-/// descending order, as the gradient is walked in ascending order.
-fn phase_weights(isa: Isa, conv: &Conv2d, [y, x]: [&Phase; 2], weight: &[f32]) -> Vec<Packed> {
-    let (columns, out_channels) = (conv.group_in_channels(), conv.group_out_channels());
-    let group_weights = |group: usize| {
-        Packed::rows(isa, y.taps * x.taps * out_channels, columns, move |depth| {
-            let (tap, channel) = (depth / out_channels, depth % out_channels);
-            let tap_y = y.tap + conv.stride[0] * (y.taps - 1 - tap / x.taps);
-            let tap_x = x.tap + conv.stride[1] * (x.taps - 1 - tap % x.taps);
-            let row = (group * out_channels + channel) * conv.kernel[0] + tap_y;
-            &weight[(row * conv.kernel[1] + tap_x) * columns..][..columns]
-        })
-    };
-    (0..conv.groups).map(group_weights).collect()
+    window.flattened()
 }
 
 /// Writes a phase's pixels where they belong.
-fn spread(conv: &Conv2d, [y, x]: [&Phase; 2], phase: &[f32], input_gradient: &mut [f32]) {
+fn spread<I: Element>(conv: &Conv2d, [y, x]: &[Phase; 2], phase: &[f32], input_gradient: &mut [I]) {
     let channels = conv.in_channels;
     let image_length = conv.in_height * conv.in_width * channels;
     let lines = phase.par_chunks(y.pixels * x.pixels * channels);
@@ -147,10 +89,16 @@ fn spread(conv: &Conv2d, [y, x]: [&Phase; 2], phase: &[f32], input_gradient: &mu
         for (row, phase) in rows.zip(phase.chunks(x.pixels * channels)) {
             let pixels = row.chunks_mut(channels).skip(x.first).step_by(conv.stride[1]);
             for (pixel, phase) in pixels.zip(phase.chunks(channels)) {
-                pixel.copy_from_slice(phase);
+                narrow_row(phase, pixel);
             }
         }
     });
+}
+
+fn narrow_row<E: Element>(values: &[f32], elements: &mut [E]) {
+    for (element, value) in elements.iter_mut().zip(values) {
+        *element = E::from_f32(*value);
+    }
 }
 
 /// Rows up to which the columns are cut instead.
@@ -162,61 +110,97 @@ const ROW_STEP: usize = 24;
 /// Multiplications below which a task is not worth its start.
 const SMALL_TASK: usize = 1 << 19;
 
-/// `output[row, group · columns + column] = window row · weights[group] (+ bias)`
-fn multiply(
+/// `output[row, group · columns + column] = epilogue(window row · weights[group])`
+fn multiply<I: Element, O: Element>(
     isa: Isa,
     window: &Window,
-    images: &[f32],
+    images: &[I],
     weights: &[Packed],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
 ) {
     let rows = window.rows();
     let columns = weights[0].columns;
-    let product = Product { isa, window, images, weights, bias };
-    if rows <= FEW_ROWS && weights.len() == 1 && columns > COLUMN_BLOCK {
-        return product.multiply_by_columns(output);
-    }
     let row_length = columns * weights.len();
+    let is_cut_by_columns = rows <= FEW_ROWS && weights.len() == 1 && columns > COLUMN_BLOCK;
     let row_work = (window.columns() * row_length).max(1);
-    let block = rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(FEW_ROWS);
-    output.par_chunks_mut(block * row_length).enumerate().for_each(|(task, output)| {
-        for (group, group_weights) in weights.iter().enumerate() {
-            let cut =
-                Cut { first_row: task * block, rows: output.len() / row_length, group, first_column: 0 };
-            product.multiply_cut(cut, group_weights.columns, &mut output[group * columns..], row_length);
-        }
-    });
+    let block = match is_cut_by_columns {
+        true => rows,
+        false => rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(FEW_ROWS),
+    };
+    let mut moments = MomentParts::new(epilogue.moments.is_some(), row_length, rows, block);
+    let product = Product { isa, window, images, weights, epilogue: &epilogue };
+    let mut parts = moments.parts(rows.div_ceil(block));
+    if is_cut_by_columns {
+        product.multiply_by_columns(parts[0].as_mut(), output);
+    } else {
+        let tasks = output.par_chunks_mut(block * row_length).zip(parts).enumerate();
+        tasks.for_each(|(task, (output, part))| product.multiply_rows(task * block, part, output));
+    }
+    if let Some(wanted) = epilogue.moments {
+        moments.combine(wanted);
+    }
 }
 
-struct Product<'a> {
+struct Product<'a, I, O> {
     isa: Isa,
     window: &'a Window,
-    images: &'a [f32],
+    images: &'a [I],
     weights: &'a [Packed],
-    bias: Option<&'a [f32]>,
+    epilogue: &'a Epilogue<'a, O>,
 }
 
 /// The part of a product that a task computes.
+#[derive(Clone, Copy)]
 struct Cut {
     first_row: usize,
     rows: usize,
     group: usize,
     first_column: usize,
+    columns: usize,
 }
 
-impl Product<'_> {
-    fn multiply_cut(&self, cut: Cut, columns: usize, output: &mut [f32], output_stride: usize) {
-        let Self { isa, window, images, bias, .. } = *self;
+impl<I: Element, O: Element> Product<'_, I, O> {
+    /// All columns of the rows that `output` holds.
+    fn multiply_rows(&self, first_row: usize, mut part: Option<PartMoments<'_>>, output: &mut [O]) {
+        let columns = self.weights[0].columns;
+        let row_length = columns * self.weights.len();
+        let rows = output.len() / row_length;
+        for group in 0..self.weights.len() {
+            let cut = Cut { first_row, rows, group, first_column: 0, columns };
+            let output = &mut output[group * columns..];
+            if let Some(output) = O::as_f32_mut(output) {
+                self.multiply_cut(cut, part.as_mut(), output, row_length);
+                continue;
+            }
+            let mut sums = Scratch::new(rows * columns);
+            self.multiply_cut(cut, part.as_mut(), &mut sums, columns);
+            for (output, sums) in output.chunks_mut(row_length).zip(sums.chunks_exact(columns)) {
+                narrow_row(sums, &mut output[..columns]);
+            }
+        }
+    }
+
+    /// Multiplies, and takes the sums through the epilogue in place.
+    fn multiply_cut(
+        &self,
+        cut: Cut,
+        part: Option<&mut PartMoments<'_>>,
+        output: &mut [f32],
+        output_stride: usize,
+    ) {
+        let Self { isa, window, images, .. } = *self;
         let weights = &self.weights[cut.group];
         let first_channel = cut.group * window.group_channels;
+        let first_output = cut.group * weights.columns + cut.first_column;
         let rows = cut.first_row..cut.first_row + cut.rows;
-        let mut patches = match window.is_pointwise() {
-            true => Scratch::new(0),
-            false => Scratch::new(cut.rows * MAX_DEPTH_BLOCK.min(weights.depth)),
+        let in_place = I::as_f32(images).filter(|_| window.is_pointwise());
+        let mut patches = match in_place {
+            Some(_) => Scratch::new(0),
+            None => Scratch::new(cut.rows * MAX_DEPTH_BLOCK.min(weights.depth)),
         };
         for block in weights.blocks(cut.first_column) {
-            let left = if window.is_pointwise() {
+            let left = if let Some(images) = in_place {
                 let first = cut.first_row * window.channels + first_channel + block.first;
                 Left { values: &images[first..], row_stride: window.channels, depth_stride: 1 }
             } else {
@@ -224,29 +208,45 @@ impl Product<'_> {
                 window.gather(images, first_channel, rows.clone(), depth, &mut patches, block.depth);
                 Left { values: &patches, row_stride: block.depth, depth_stride: 1 }
             };
-            let start = match bias {
+            let start = match self.epilogue.bias {
                 _ if block.first > 0 => Start::Output,
-                Some(bias) => Start::Bias(&bias[cut.group * weights.columns + cut.first_column..]),
+                Some(bias) => Start::Bias(&bias[first_output..]),
                 None => Start::Zero,
             };
             let (rows, depth, panels) = (cut.rows, block.depth, block.panels);
+            let columns = cut.columns;
             isa.run(Block { left, rows, depth, panels, columns, start, output, output_stride });
         }
+        let shortcut_stride = self.weights.len() * weights.columns;
+        let first_value = cut.first_row * shortcut_stride + first_output;
+        let finish = Finish {
+            sums: output,
+            stride: output_stride,
+            columns: cut.columns,
+            shortcut: self.epilogue.shortcut.map(|shortcut| &shortcut[first_value..]),
+            shortcut_stride,
+            activation: self.epilogue.activation,
+            moments: part.map(|part| (part, cut.group * weights.columns)),
+        };
+        finish.run(isa);
     }
 
     /// Tasks of all rows and a block of columns each, put together afterwards.
-    fn multiply_by_columns(&self, output: &mut [f32]) {
+    fn multiply_by_columns(&self, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
         let (rows, columns) = (self.window.rows(), self.weights[0].columns);
         let mut aside = Scratch::new(rows * columns);
-        aside.par_chunks_mut(rows * COLUMN_BLOCK).enumerate().for_each(|(task, block)| {
+        let mut parts = PartMoments::split(part, columns, COLUMN_BLOCK);
+        let tasks = aside.par_chunks_mut(rows * COLUMN_BLOCK).zip(&mut parts).enumerate();
+        tasks.for_each(|(task, (block, part))| {
             let columns = block.len() / rows;
-            let cut = Cut { first_row: 0, rows, group: 0, first_column: task * COLUMN_BLOCK };
-            self.multiply_cut(cut, columns, block, columns);
+            let first_column = task * COLUMN_BLOCK;
+            let cut = Cut { first_row: 0, rows, group: 0, first_column, columns };
+            self.multiply_cut(cut, part.as_mut(), block, columns);
         });
         for (row, output) in output.chunks_exact_mut(columns).enumerate() {
             for (block, output) in output.chunks_mut(COLUMN_BLOCK).enumerate() {
                 let block = &aside[block * rows * COLUMN_BLOCK..];
-                output.copy_from_slice(&block[row * output.len()..][..output.len()]);
+                narrow_row(&block[row * output.len()..][..output.len()], output);
             }
         }
     }

@@ -5,6 +5,7 @@
 use rayon::prelude::*;
 
 use crate::isa::Isa;
+use crate::precision::Precision;
 use crate::simd::{Kernel, Simd};
 use crate::threads::ELEMENTS;
 
@@ -77,7 +78,9 @@ impl std::fmt::Debug for Bf16 {
 
 /// A type that activations and gradients may be stored as: `f32` or [`Bf16`].
 #[allow(private_bounds)] // which is what seals it
-pub trait Element: Lanes + Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static {
+pub trait Element:
+    Lanes + Precision + Copy + Send + Sync + Default + PartialEq + std::fmt::Debug + 'static
+{
     /// Zero.
     const ZERO: Self;
 

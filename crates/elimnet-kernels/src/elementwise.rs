@@ -50,9 +50,9 @@ impl<F: Unary> Kernel for Map<'_, F> {
     }
 }
 
-struct MapInPlace<'a, F> {
-    function: F,
-    values: &'a mut [f32],
+pub(crate) struct MapInPlace<'a, F> {
+    pub(crate) function: F,
+    pub(crate) values: &'a mut [f32],
 }
 
 impl<F: Unary> Kernel for MapInPlace<'_, F> {

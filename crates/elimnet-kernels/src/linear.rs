@@ -1,7 +1,10 @@
 //! Fully connected layers: pointwise convolutions over rows.
 
 use crate::columns::column_sums;
-use crate::conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
+use crate::conv2d::{Conv2d, Padding, convolve, convolve_input_gradient, convolve_weight_gradient, widened};
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::filter::PackedFilter;
 use crate::isa::Isa;
 
 /// Sizes of a fully connected layer (torch.nn.Linear).
@@ -16,7 +19,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    fn pointwise(&self) -> Conv2d {
+    pub(crate) fn pointwise(&self) -> Conv2d {
         Conv2d {
             batch: 1,
             in_height: 1,
@@ -31,54 +34,55 @@ impl Linear {
     }
 }
 
-/// `output = input · weightᵀ + bias`
+/// `output = activation(input · weightᵀ + bias + shortcut)`; `O` is f32 for logits.
 ///
 /// # Shapes
-/// `input` `[rows, in_features]`, `weight` `[out_features, in_features]`, `bias` `[out_features]`, `output`
-/// `[rows, out_features]`. There must be rows.
+/// `input` `[rows, in_features]`, `filter` from [`PackedFilter::linear`], `output` `[rows, out_features]`; see
+/// [`Epilogue`].
 ///
 /// # Panics
-/// If a length is not the product of its shape.
-pub fn linear(
+/// If a length is not the product of its shape, or the filter was packed for something else.
+pub fn linear<I: Element, O: Element>(
     isa: Isa,
     sizes: &Linear,
-    input: &[f32],
-    weight: &[f32],
-    bias: Option<&[f32]>,
-    output: &mut [f32],
+    input: &[I],
+    filter: &PackedFilter<I>,
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
 ) {
-    conv2d(isa, &sizes.pointwise(), input, weight, bias, output);
+    convolve(isa, &sizes.pointwise(), input, filter, epilogue, output);
 }
 
-/// Gradient with respect to the input of [`linear`]; overwrites it.
+/// Gradient with respect to the input of [`linear`]; overwrites it. `filter` comes from
+/// [`PackedFilter::linear_input_gradient`].
 ///
 /// # Panics
-/// If a length is not the product of its shape.
-pub fn linear_input_gradient(
+/// If a length is not the product of its shape, or the filter was packed for something else.
+pub fn linear_input_gradient<I: Element, O: Element>(
     isa: Isa,
     sizes: &Linear,
-    output_gradient: &[f32],
-    weight: &[f32],
-    input_gradient: &mut [f32],
+    output_gradient: &[O],
+    filter: &PackedFilter<I>,
+    input_gradient: &mut [I],
 ) {
-    conv2d_input_gradient(isa, &sizes.pointwise(), output_gradient, weight, input_gradient);
+    convolve_input_gradient(isa, &sizes.pointwise(), output_gradient, filter, input_gradient);
 }
 
 /// Gradients with respect to the weight and the bias of [`linear`]; overwrites them.
 ///
 /// # Panics
 /// If a length is not the product of its shape.
-pub fn linear_parameter_gradients(
+pub fn linear_parameter_gradients<I: Element, O: Element>(
     isa: Isa,
     sizes: &Linear,
-    input: &[f32],
-    output_gradient: &[f32],
+    input: &[I],
+    output_gradient: &[O],
     weight_gradient: &mut [f32],
     bias_gradient: Option<&mut [f32]>,
 ) {
-    conv2d_weight_gradient(isa, &sizes.pointwise(), input, output_gradient, weight_gradient);
+    convolve_weight_gradient(isa, &sizes.pointwise(), input, output_gradient, weight_gradient);
     if let Some(bias_gradient) = bias_gradient {
         assert_eq!(bias_gradient.len(), sizes.out_features, "length of the bias gradient of {sizes:?}");
-        column_sums(isa, output_gradient, bias_gradient);
+        column_sums(isa, &widened(isa, output_gradient), bias_gradient);
     }
 }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::conv2d::Conv2d;
 use crate::dense::window;
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, MAX_DEPTH_BLOCK, Start, panel_vectors};
 use crate::threads::{MANY, Scratch, add_parts, piece_length, pieces};
@@ -20,11 +21,11 @@ const SHORT_PART: usize = 512;
 /// Values that the parts may take together (16 MiB).
 const PARTS_LENGTH: usize = 4 << 20;
 
-pub(crate) fn dense(
+pub(crate) fn dense<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
-    input: &[f32],
-    output_gradient: &[f32],
+    input: &[I],
+    output_gradient: &[O],
     weight_gradient: &mut [f32],
 ) {
     let window = window(conv);
@@ -41,12 +42,12 @@ pub(crate) fn dense(
     add_parts(weight_gradient, &others[..(pixels.len() - 1) * conv.weight_len()]);
 }
 
-struct WeightGradient<'a> {
+struct WeightGradient<'a, I, O> {
     isa: Isa,
     conv: &'a Conv2d,
     window: Window,
-    input: &'a [f32],
-    output_gradient: &'a [f32],
+    input: &'a [I],
+    output_gradient: &'a [O],
 }
 
 /// Some output channels of one group, and their rows of the gradient.
@@ -56,7 +57,7 @@ struct Channels<'a> {
     rows: &'a mut [f32],
 }
 
-impl WeightGradient<'_> {
+impl<I: Element, O: Element> WeightGradient<'_, I, O> {
     /// Parts that the pixels are cut in.
     fn parts(&self) -> usize {
         let group_channels = self.conv.group_out_channels();
@@ -82,8 +83,11 @@ impl WeightGradient<'_> {
         let lanes = isa.lanes();
         let first_channel = channels.group * window.group_channels;
         let mut panel = Scratch::new(MAX_DEPTH_BLOCK * 2 * lanes);
+        let rows = channels.rows.len() / columns;
+        let mut widened = Scratch::new(if O::as_f32(&[]).is_some() { 0 } else { MAX_DEPTH_BLOCK * rows });
         for block in pieces(pixels.len(), MAX_DEPTH_BLOCK) {
             let block = pixels.start + block.start..pixels.start + block.end;
+            let left = self.gradient_block(block.clone(), channels.first, rows, &mut widened);
             let mut column = 0;
             while column < columns {
                 let width = panel_vectors(columns - column, lanes) * lanes;
@@ -92,10 +96,9 @@ impl WeightGradient<'_> {
                     panel.fill(0.0);
                 }
                 window.gather(self.input, first_channel, block.clone(), column..next, &mut panel, width);
-                let gradient = &self.output_gradient[block.start * self.conv.out_channels + channels.first..];
                 isa.run(Block {
-                    left: Left { values: gradient, row_stride: 1, depth_stride: self.conv.out_channels },
-                    rows: channels.rows.len() / columns,
+                    left,
+                    rows,
                     depth: block.len(),
                     panels: &panel[..block.len() * width],
                     columns: next - column,
@@ -106,5 +109,28 @@ impl WeightGradient<'_> {
                 column = next;
             }
         }
+    }
+    /// The gradients of the `count` output channels from `first` on at some pixels, pixel after pixel; a copy
+    /// in `widened` where they are not f32.
+    fn gradient_block<'w>(
+        &'w self,
+        pixels: std::ops::Range<usize>,
+        first: usize,
+        count: usize,
+        widened: &'w mut [f32],
+    ) -> Left<'w> {
+        let channels = self.conv.out_channels;
+        let gradient = &self.output_gradient[pixels.start * channels + first..];
+        if let Some(values) = O::as_f32(gradient) {
+            return Left { values, row_stride: 1, depth_stride: channels };
+        }
+        for (pixel, widened) in
+            gradient.chunks(channels).zip(widened.chunks_exact_mut(count)).take(pixels.len())
+        {
+            for (widened, gradient) in widened.iter_mut().zip(pixel) {
+                *widened = gradient.to_f32();
+            }
+        }
+        Left { values: widened, row_stride: 1, depth_stride: count }
     }
 }

@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use crate::element::Element;
+
 /// A grid of window positions over a batch of channels-last images. Row `((n · grid_height) + y) ·
 /// grid_width + x` of the matrix is the window there; its columns are `[tap_y, tap_x, channel]`.
 #[derive(Clone, Copy, Debug)]
@@ -47,10 +49,10 @@ impl Window {
         Self { batch: 1, grid: line, image: line, ..self }
     }
 
-    /// Writes the matrix's `rows` and `columns` into `patches`, `stride` apart.
-    pub(crate) fn gather(
+    /// Writes the matrix's `rows` and `columns` into `patches` as f32, `stride` apart.
+    pub(crate) fn gather<E: Element>(
         &self,
-        images: &[f32],
+        images: &[E],
         first_channel: usize,
         rows: Range<usize>,
         columns: Range<usize>,
@@ -86,9 +88,9 @@ impl Window {
 
     /// One run of the windows `xs` of one grid line.
     #[allow(clippy::too_many_arguments)] // all of it is the position in the two arrays
-    fn gather_line(
+    fn gather_line<E: Element>(
         &self,
-        images: &[f32],
+        images: &[E],
         first_channel: usize,
         run: &Run,
         line: usize,
@@ -136,20 +138,20 @@ struct Run {
 }
 
 /// Copies `target.len()` values from `start`, zeros where `source` has none.
-fn copy_clipped(source: &[f32], start: isize, target: &mut [f32]) {
+fn copy_clipped<E: Element>(source: &[E], start: isize, target: &mut [f32]) {
     let before = start.min(0).unsigned_abs().min(target.len());
     let first = start.max(0) as usize;
     let count = source.len().saturating_sub(first).min(target.len() - before);
     target[..before].fill(0.0);
     target[before + count..].fill(0.0);
     if count > 0 {
-        target[before..before + count].copy_from_slice(&source[first..first + count]);
+        widen_row(&source[first..first + count], &mut target[before..before + count]);
     }
 }
 
 /// Copies `count` rows of `length` values; short rows by hand, as a library call each would cost more.
-fn copy_rows(
-    source: &[f32],
+fn copy_rows<E: Element>(
+    source: &[E],
     source_stride: usize,
     target: &mut [f32],
     target_stride: usize,
@@ -160,16 +162,23 @@ fn copy_rows(
         let source = &source[row * source_stride..][..length];
         let target = &mut target[row * target_stride..][..length];
         if length > 64 {
-            target.copy_from_slice(source);
+            widen_row(source, target);
             continue;
         }
         let (source, source_rest) = source.as_chunks::<8>();
         let (target, target_rest) = target.as_chunks_mut::<8>();
         for (target, source) in target.iter_mut().zip(source) {
-            *target = *source;
+            *target = source.map(E::to_f32);
         }
         for (target, source) in target_rest.iter_mut().zip(source_rest) {
-            *target = *source;
+            *target = source.to_f32();
         }
+    }
+}
+
+fn widen_row<E: Element>(source: &[E], target: &mut [f32]) {
+    match E::as_f32(source) {
+        Some(source) => target.copy_from_slice(source),
+        None => target.iter_mut().zip(source).for_each(|(target, source)| *target = source.to_f32()),
     }
 }

@@ -1,120 +1,17 @@
-use elimnet_kernels::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient, reference};
-
-use super::compare::{first_difference, gamma, within};
-use super::run::{Numbers, on_every_isa, widen};
-
-const ONE: Conv2d = Conv2d {
-    batch: 1,
-    in_height: 1,
-    in_width: 1,
-    in_channels: 1,
-    out_channels: 1,
-    kernel: [1, 1],
-    stride: [1, 1],
-    padding: Padding::same(0),
-    groups: 1,
+use elimnet_kernels::{
+    Activation, Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient,
+    conv2d_weight_gradient, reference,
 };
 
-fn pointwise(pixels: usize, in_channels: usize, out_channels: usize) -> Conv2d {
-    Conv2d { in_width: pixels, in_channels, out_channels, ..ONE }
-}
-
-fn square(batch: usize, side: usize, channels: [usize; 2], kernel: usize, stride: usize) -> Conv2d {
-    Conv2d {
-        batch,
-        in_height: side,
-        in_width: side,
-        in_channels: channels[0],
-        out_channels: channels[1],
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        padding: Padding::same(kernel / 2),
-        groups: 1,
-    }
-}
-
-fn depthwise(batch: usize, side: usize, channels: usize, kernel: usize, stride: usize) -> Conv2d {
-    Conv2d { groups: channels, ..square(batch, side, [channels; 2], kernel, stride) }
-}
-
-fn grouped(groups: usize, conv: Conv2d) -> Conv2d {
-    Conv2d { groups, ..conv }
-}
-
-fn padded(top: usize, left: usize, bottom: usize, right: usize, conv: Conv2d) -> Conv2d {
-    Conv2d { padding: Padding { top, left, bottom, right }, ..conv }
-}
-
-fn cases() -> Vec<Conv2d> {
-    let mut cases = vec![ONE];
-    // Pixels, channels in and out around the lanes (4, 8, 16), tiles (4, 6, 12 rows; 8, 16, 32 columns).
-    for size in [1, 2, 3, 4, 5, 7, 8, 9, 11, 12, 13, 15, 16, 17, 23, 24, 25, 31, 32, 33, 47, 48, 49, 65] {
-        cases.extend([pointwise(size, 3, 5), pointwise(5, size, 7), pointwise(5, 6, size)]);
-        cases.extend([depthwise(1, 3, size, 3, 1), depthwise(2, 5, size, 5, 2)]);
-    }
-    // Depths around one and two blocks of 256; few rows and many columns; many rows.
-    for depth in [255, 256, 257, 511, 512, 513] {
-        cases.push(pointwise(14, depth, 33));
-    }
-    cases.extend([
-        pointwise(239, 9, 65),
-        pointwise(241, 9, 130),
-        pointwise(3000, 4, 20),
-        pointwise(7, 30, 200),
-    ]);
-    for kernel in [2, 3, 5, 7] {
-        for stride in [1, 2, 3] {
-            cases.push(square(2, 9, [5, 6], kernel, stride));
-            cases.push(square(1, 8, [3, 17], kernel, stride));
-            cases.push(depthwise(1, 9, 19, kernel, stride));
-            cases.push(depthwise(2, 8, 33, kernel, stride));
-            cases.push(depthwise(1, 17, 3, kernel, stride));
-        }
-    }
-    // Stride beyond the kernel: pixels that no window sees.
-    cases.extend([square(2, 7, [3, 4], 1, 2), square(1, 10, [2, 3], 2, 3), depthwise(2, 11, 5, 1, 3)]);
-    // Padding that differs by side, exceeds the kernel, or is all that there is.
-    cases.extend([
-        padded(0, 1, 1, 0, square(2, 6, [3, 5], 3, 1)),
-        padded(0, 0, 1, 1, square(2, 6, [3, 5], 3, 2)),
-        padded(1, 2, 3, 0, square(1, 5, [4, 9], 5, 2)),
-        padded(4, 5, 3, 4, square(1, 3, [2, 3], 3, 1)),
-        padded(4, 5, 3, 4, square(1, 3, [2, 3], 3, 2)),
-        padded(0, 0, 1, 1, depthwise(2, 8, 18, 3, 2)),
-        padded(1, 1, 2, 2, depthwise(1, 8, 40, 5, 2)),
-        padded(4, 5, 3, 4, depthwise(1, 3, 7, 3, 1)),
-        padded(4, 5, 3, 4, depthwise(1, 3, 7, 3, 2)),
-        padded(0, 0, 0, 0, square(3, 4, [5, 6], 4, 1)),
-    ]);
-    // Height and width apart.
-    cases.push(Conv2d { in_height: 3, kernel: [3, 1], stride: [1, 2], ..square(2, 9, [4, 5], 3, 1) });
-    cases.push(Conv2d { in_height: 13, kernel: [2, 5], stride: [3, 1], ..square(1, 6, [4, 5], 3, 1) });
-    cases.push(Conv2d { in_height: 4, kernel: [1, 5], stride: [2, 1], ..depthwise(2, 9, 21, 5, 1) });
-    // Groups, also with more outputs than inputs and the reverse.
-    cases.extend([
-        grouped(2, square(2, 6, [6, 8], 3, 1)),
-        grouped(3, square(1, 7, [9, 3], 3, 2)),
-        grouped(4, pointwise(9, 8, 40)),
-        grouped(5, square(2, 5, [5, 10], 3, 1)),
-        grouped(6, square(1, 5, [6, 18], 5, 2)),
-        grouped(6, pointwise(50, 12, 6)),
-    ]);
-    // Layers of the zoo, small: the stem, a residual block, the last stage.
-    cases.extend([
-        square(2, 20, [3, 64], 7, 2),
-        square(2, 18, [3, 32], 3, 2),
-        square(1, 8, [64, 64], 3, 1),
-        square(2, 4, [64, 128], 3, 2),
-        square(8, 2, [96, 160], 3, 1),
-        depthwise(2, 20, 96, 3, 2),
-    ]);
-    cases
-}
+use super::compare::{first_difference, gamma, within};
+use super::geometries::{cases, depthwise, grouped, padded, pointwise, square};
+use super::run::{Numbers, on_every_isa, widen};
 
 struct Operands {
     input: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
+    shortcut: Vec<f32>,
     output_gradient: Vec<f32>,
 }
 
@@ -124,106 +21,168 @@ impl Operands {
             input: numbers(conv.input_len()),
             weight: numbers(conv.weight_len()),
             bias: numbers(conv.out_channels),
+            shortcut: numbers(conv.output_len()),
             output_gradient: numbers(conv.output_len()),
         }
     }
 
-    fn absolute(&self) -> Self {
-        let absolute = |values: &[f32]| values.iter().map(|value| value.abs()).collect();
+    fn map(&self, function: impl Fn(f32) -> f32) -> Self {
+        let map = |values: &[f32]| values.iter().map(|value| function(*value)).collect();
         Self {
-            input: absolute(&self.input),
-            weight: absolute(&self.weight),
-            bias: absolute(&self.bias),
-            output_gradient: absolute(&self.output_gradient),
+            input: map(&self.input),
+            weight: map(&self.weight),
+            bias: map(&self.bias),
+            shortcut: map(&self.shortcut),
+            output_gradient: map(&self.output_gradient),
         }
     }
 }
 
-/// Output, output without bias, input gradient and weight gradient.
-type Results<T> = [Vec<T>; 4];
-
-fn expected(conv: &Conv2d, operands: &Operands) -> Results<f64> {
-    let [input, weight, bias, gradient] =
-        [&operands.input, &operands.weight, &operands.bias, &operands.output_gradient].map(|v| widen(v));
-    let mut results = [conv.output_len(), conv.output_len(), conv.input_len(), conv.weight_len()]
-        .map(|length| vec![0.0; length]);
-    let [with_bias, without, input_gradient, weight_gradient] = &mut results;
-    reference::conv2d(conv, &input, &weight, Some(&bias), with_bias);
-    reference::conv2d(conv, &input, &weight, None, without);
-    reference::conv2d_input_gradient(conv, &gradient, &weight, input_gradient);
-    reference::conv2d_weight_gradient(conv, &input, &gradient, weight_gradient);
-    results
+/// Output of the sums alone, with bias, with bias and shortcut; input gradient; weight gradient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pass {
+    Sums,
+    Bias,
+    Shortcut,
+    InputGradient,
+    WeightGradient,
 }
 
-fn check(conv: &Conv2d, operands: &Operands, compare: impl Fn(usize, &[f32]) -> Option<String>) {
-    let Operands { input, weight, bias, output_gradient } = operands;
-    let stale = |length: usize| vec![f32::NAN; length];
-    let check = |pass: usize, runs: Vec<(&str, Vec<f32>)>| {
-        for (isa, actual) in runs {
-            let pass_name = ["output", "output without bias", "input gradient", "weight gradient"][pass];
-            if let Some(difference) = compare(pass, &actual) {
-                panic!("{isa}, {pass_name} of {conv:?}: {difference}");
+const PASSES: [Pass; 5] = [Pass::Sums, Pass::Bias, Pass::Shortcut, Pass::InputGradient, Pass::WeightGradient];
+
+fn expected(conv: &Conv2d, operands: &Operands, pass: Pass) -> Vec<f64> {
+    let [input, weight, bias, shortcut, gradient] =
+        [&operands.input, &operands.weight, &operands.bias, &operands.shortcut, &operands.output_gradient]
+            .map(|v| widen(v));
+    let forward = |bias: Option<&[f64]>| {
+        let mut output = vec![0.0; conv.output_len()];
+        reference::conv2d(conv, &input, &weight, bias, &mut output);
+        output
+    };
+    match pass {
+        Pass::Sums => forward(None),
+        Pass::Bias => forward(Some(&bias)),
+        Pass::Shortcut => forward(Some(&bias)).iter().zip(&shortcut).map(|(y, s)| y + s).collect(),
+        Pass::InputGradient => {
+            let mut values = vec![0.0; conv.input_len()];
+            reference::conv2d_input_gradient(conv, &gradient, &weight, &mut values);
+            values
+        }
+        Pass::WeightGradient => {
+            let mut values = vec![0.0; conv.weight_len()];
+            reference::conv2d_weight_gradient(conv, &input, &gradient, &mut values);
+            values
+        }
+    }
+}
+
+fn to_elements<E: Element>(values: &[f32]) -> Vec<E> {
+    values.iter().map(|value| E::from_f32(*value)).collect()
+}
+
+fn to_f32<E: Element>(values: Vec<E>) -> Vec<f32> {
+    values.into_iter().map(E::to_f32).collect()
+}
+
+fn run<E: Element>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: Pass) -> Vec<f32> {
+    let stale = |length: usize| vec![E::from_f32(f32::NAN); length];
+    let [input, shortcut, gradient] =
+        [&operands.input, &operands.shortcut, &operands.output_gradient].map(|v| to_elements::<E>(v));
+    let forward = |epilogue: Epilogue<'_, E>| {
+        let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
+        let mut output = stale(conv.output_len());
+        conv2d(isa, conv, &input, &filter, epilogue, &mut output);
+        to_f32(output)
+    };
+    let bias = Some(&operands.bias[..]);
+    match pass {
+        Pass::Sums => forward(Epilogue::default()),
+        Pass::Bias => forward(Epilogue { bias, ..Epilogue::default() }),
+        Pass::Shortcut => forward(Epilogue { bias, shortcut: Some(&shortcut), ..Epilogue::default() }),
+        Pass::InputGradient => {
+            let filter = PackedFilter::<E>::input_gradient(isa, conv, &operands.weight);
+            let mut values = stale(conv.input_len());
+            conv2d_input_gradient(isa, conv, &gradient, &filter, &mut values);
+            to_f32(values)
+        }
+        Pass::WeightGradient => {
+            let mut values = vec![f32::NAN; conv.weight_len()];
+            conv2d_weight_gradient(isa, conv, &input, &gradient, &mut values);
+            values
+        }
+    }
+}
+
+/// Runs all passes; `compare` gets the pass, what came out, and what is expected.
+fn check<E: Element>(
+    conv: &Conv2d,
+    operands: &Operands,
+    compare: impl Fn(Pass, &[f32], &[f64]) -> Option<String>,
+) {
+    for pass in PASSES {
+        let expected = expected(conv, operands, pass);
+        for (isa, actual) in on_every_isa(|isa| run::<E>(isa, conv, operands, pass)) {
+            if let Some(difference) = compare(pass, &actual, &expected) {
+                let element = std::any::type_name::<E>();
+                panic!("{isa}, {element}, {pass:?} of {conv:?}: {difference}");
             }
         }
-    };
-    for (pass, bias) in [Some(bias.as_slice()), None].into_iter().enumerate() {
-        check(
-            pass,
-            on_every_isa(|isa| {
-                let mut output = stale(conv.output_len());
-                conv2d(isa, conv, input, weight, bias, &mut output);
-                output
-            }),
-        );
     }
-    check(
-        2,
-        on_every_isa(|isa| {
-            let mut gradient = stale(conv.input_len());
-            conv2d_input_gradient(isa, conv, output_gradient, weight, &mut gradient);
-            gradient
-        }),
-    );
-    check(
-        3,
-        on_every_isa(|isa| {
-            let mut gradient = stale(conv.weight_len());
-            conv2d_weight_gradient(isa, conv, input, output_gradient, &mut gradient);
-            gradient
-        }),
-    );
+}
+
+fn check_integers<E: Element>(conv: &Conv2d, seed: u64) {
+    let mut numbers = Numbers::new(seed);
+    let operands = Operands::new(conv, |count| numbers.integers(count));
+    check::<E>(conv, &operands, |pass, actual, expected| {
+        if pass == Pass::WeightGradient {
+            return first_difference(actual, expected);
+        }
+        let rounded: Vec<_> =
+            expected.iter().map(|value| f64::from(E::from_f32(*value as f32).to_f32())).collect();
+        first_difference(actual, &rounded)
+    });
 }
 
 #[test]
 fn exact_on_small_integers() {
     for (seed, conv) in cases().iter().enumerate() {
-        let mut numbers = Numbers::new(seed as u64);
-        let operands = Operands::new(conv, |count| numbers.integers(count));
-        let expected = expected(conv, &operands);
-        check(conv, &operands, |pass, actual| first_difference(actual, &expected[pass]));
+        check_integers::<f32>(conv, seed as u64);
+        check_integers::<Bf16>(conv, seed as u64);
     }
+}
+
+/// `rounding`: unit roundoff of what is stored.
+fn check_reals<E: Element>(conv: &Conv2d, seed: u64, rounding: f64) {
+    let mut numbers = Numbers::new(seed);
+    let operands = Operands::new(conv, |count| numbers.reals(count)).map(|value| E::from_f32(value).to_f32());
+    let magnitudes = operands.map(f32::abs);
+    let taps = conv.kernel[0] * conv.kernel[1];
+    check::<E>(conv, &operands, |pass, actual, expected_values| {
+        // A product and an addition a term, and one addition a part of the sum.
+        let terms = match pass {
+            Pass::Sums | Pass::Bias | Pass::Shortcut => taps * conv.in_channels / conv.groups + 2,
+            Pass::InputGradient => taps * conv.out_channels / conv.groups,
+            Pass::WeightGradient => conv.output_len() / conv.out_channels + 64,
+        };
+        let stored = if pass == Pass::WeightGradient { 0.0 } else { rounding };
+        let magnitudes = expected(conv, &magnitudes, pass);
+        let bounds: Vec<_> = magnitudes
+            .iter()
+            .zip(expected_values)
+            .map(|(magnitude, value)| {
+                let sum = gamma(terms + 1) * magnitude;
+                sum + stored * (value.abs() + sum)
+            })
+            .collect();
+        within(actual, expected_values, &bounds)
+    });
 }
 
 #[test]
 fn rounds_within_the_bound() {
     for (seed, conv) in cases().iter().enumerate() {
-        let mut numbers = Numbers::new(1000 + seed as u64);
-        let operands = Operands::new(conv, |count| numbers.reals(count));
-        let values = expected(conv, &operands);
-        let magnitudes = expected(conv, &operands.absolute());
-        let taps = conv.kernel[0] * conv.kernel[1];
-        let pixels = conv.output_len() / conv.out_channels;
-        // A product and an addition a term, and one addition a part of the sum.
-        let terms = [
-            taps * conv.in_channels / conv.groups + 1,
-            taps * conv.in_channels / conv.groups,
-            taps * conv.out_channels / conv.groups,
-            pixels + 64,
-        ];
-        check(conv, &operands, |pass, actual| {
-            let bounds: Vec<_> = magnitudes[pass].iter().map(|m| gamma(terms[pass] + 1) * m).collect();
-            within(actual, &values[pass], &bounds)
-        });
+        check_reals::<f32>(conv, 1000 + seed as u64, 0.0);
+        check_reals::<Bf16>(conv, 1000 + seed as u64, f64::from(f32::powi(2.0, -8)));
     }
 }
 
@@ -231,10 +190,63 @@ fn rounds_within_the_bound() {
 fn large_sums_are_the_same_on_any_pool() {
     // Enough pixels that the weight gradient is summed in parts.
     for conv in [square(2, 48, [8, 16], 3, 1), depthwise(4, 40, 24, 3, 1), pointwise(20_000, 16, 24)] {
-        let mut numbers = Numbers::new(7);
-        let operands = Operands::new(&conv, |count| numbers.integers(count));
-        let expected = expected(&conv, &operands);
-        check(&conv, &operands, |pass, actual| first_difference(actual, &expected[pass]));
+        check_integers::<f32>(&conv, 7);
+        check_integers::<Bf16>(&conv, 7);
+    }
+}
+
+/// Activation and moments, the mean far from zero.
+fn check_epilogue<E: Element>(conv: &Conv2d) {
+    let mut numbers = Numbers::new(11);
+    let mut operands = Operands::new(conv, |count| numbers.integers(count));
+    // 9984 and multiples of 64 around it are exact in bf16 too.
+    operands.bias.iter_mut().for_each(|bias| *bias += 9984.0);
+    operands.shortcut.iter_mut().for_each(|shortcut| *shortcut = *shortcut * 64.0 - 9984.0);
+    let shortcut: Vec<E> = to_elements(&operands.shortcut);
+    let sums = expected(conv, &operands, Pass::Bias);
+    let activated = expected(conv, &operands, Pass::Shortcut).into_iter().map(|value| value.max(0.0));
+    let activated: Vec<_> = activated.map(|value| f64::from(E::from_f32(value as f32).to_f32())).collect();
+    let channels = conv.out_channels;
+    let (mean, variance) = reference::batch_statistics(channels, &sums);
+    for (isa, actual) in on_every_isa(|isa| {
+        let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
+        let (mut mean, mut variance) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+        let mut output = vec![E::from_f32(f32::NAN); conv.output_len()];
+        let epilogue = Epilogue {
+            bias: Some(&operands.bias),
+            shortcut: Some(&shortcut),
+            activation: Activation::Relu,
+            moments: Some(Moments { mean: &mut mean, variance: &mut variance }),
+        };
+        conv2d(isa, conv, &to_elements::<E>(&operands.input), &filter, epilogue, &mut output);
+        [mean, variance, to_f32(output)].concat()
+    }) {
+        let (statistics, output) = actual.split_at(2 * channels);
+        assert_eq!(first_difference(output, &activated), None, "{isa} {conv:?}");
+        let (means, variances) = statistics.split_at(channels);
+        let bounds: Vec<_> = mean.iter().map(|mean| mean.abs() * 1e-7).collect();
+        assert_eq!(within(means, &mean, &bounds), None, "mean, {isa} {conv:?}");
+        let bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
+        assert_eq!(within(variances, &variance, &bounds), None, "variance, {isa} {conv:?}");
+    }
+}
+
+#[test]
+fn the_epilogue_is_applied_to_the_sums() {
+    let convs = [
+        pointwise(1, 3, 5),
+        pointwise(700, 33, 24),
+        pointwise(33, 64, 200),
+        square(3, 7, [32, 64], 3, 1),
+        square(2, 30, [64, 40], 3, 1),
+        square(2, 12, [32, 48], 3, 2),
+        square(2, 20, [3, 32], 3, 2),
+        grouped(2, square(2, 6, [6, 8], 3, 1)),
+        depthwise(2, 9, 24, 3, 1),
+    ];
+    for conv in convs {
+        check_epilogue::<f32>(&conv);
+        check_epilogue::<Bf16>(&conv);
     }
 }
 
@@ -249,7 +261,8 @@ fn reference_gradients_are_central_differences() {
     for conv in cases {
         let mut numbers = Numbers::new(3);
         let operands = Operands::new(&conv, |count| numbers.reals(count));
-        let [_, _, input_gradient, weight_gradient] = expected(&conv, &operands);
+        let [input_gradient, weight_gradient] =
+            [Pass::InputGradient, Pass::WeightGradient].map(|pass| expected(&conv, &operands, pass));
         let gradient = widen(&operands.output_gradient);
         let loss = |input: &[f64], weight: &[f64]| -> f64 {
             let mut output = vec![0.0; conv.output_len()];
@@ -276,13 +289,68 @@ fn reference_gradients_are_central_differences() {
     }
 }
 
+/// What a window does not see does not reach its sum, even if it is no number.
+#[test]
+fn infinities_stay_where_they_are() {
+    let convs = [
+        pointwise(70, 24, 40),
+        pointwise(70, 3, 40),
+        square(1, 9, [3, 16], 3, 1),
+        square(1, 9, [16, 33], 3, 1),
+        square(2, 9, [32, 32], 3, 1),
+        square(2, 9, [32, 32], 3, 2),
+        square(1, 9, [40, 32], 1, 2),
+        square(1, 17, [3, 64], 7, 2),
+        grouped(2, square(1, 9, [32, 32], 3, 1)),
+    ];
+    for conv in convs {
+        for place in [0, conv.input_len() / 2 + 1, conv.input_len() - 1] {
+            let mut numbers = Numbers::new(5);
+            let mut operands = Operands::new(&conv, |count| numbers.integers(count));
+            // Without zeros, so that an infinity reaches all that see it.
+            operands.weight.iter_mut().for_each(|weight| *weight = if *weight < 0.0 { -1.0 } else { 2.0 });
+            operands.input[place] = f32::INFINITY;
+            let values = expected(&conv, &operands, Pass::Sums);
+            let rounded: Vec<_> =
+                values.iter().map(|v| f64::from(Bf16::from_f32(*v as f32).to_f32())).collect();
+            for (isa, actual) in on_every_isa(|isa| run::<Bf16>(isa, &conv, &operands, Pass::Sums)) {
+                assert_eq!(first_difference(&actual, &rounded), None, "{isa}, {place} of {conv:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filter_packed_again_is_as_good_as_new() {
+    for conv in [square(2, 6, [5, 37], 3, 2), square(1, 6, [64, 40], 3, 1), depthwise(1, 6, 9, 3, 1)] {
+        let mut numbers = Numbers::new(5);
+        let operands = Operands::new(&conv, |count| numbers.integers(count));
+        let other = numbers.integers(conv.weight_len());
+        let input: Vec<Bf16> = to_elements(&operands.input);
+        on_every_isa(|isa| {
+            let new = PackedFilter::<Bf16>::forward(isa, &conv, &operands.weight);
+            let mut again = PackedFilter::<Bf16>::forward(isa, &conv, &other);
+            again.repack(&operands.weight);
+            assert_eq!(new.bytes(), again.bytes());
+            let [new, again] = [new, again].map(|filter| {
+                let mut output = vec![Bf16::ZERO; conv.output_len()];
+                conv2d(isa, &conv, &input, &filter, Epilogue::default(), &mut output);
+                output
+            });
+            assert_eq!(new, again, "{isa}, {conv:?}");
+            to_f32(new)
+        });
+    }
+}
+
 #[test]
 fn an_empty_batch_has_zero_gradient() {
     let conv = Conv2d { batch: 0, ..square(1, 4, [3, 5], 3, 1) };
     for (isa, gradient) in on_every_isa(|isa| {
-        conv2d(isa, &conv, &[], &vec![1.0; conv.weight_len()], None, &mut []);
+        let filter = PackedFilter::<Bf16>::forward(isa, &conv, &vec![1.0; conv.weight_len()]);
+        conv2d(isa, &conv, &[], &filter, Epilogue::default(), &mut []);
         let mut gradient = vec![f32::NAN; conv.weight_len()];
-        conv2d_weight_gradient(isa, &conv, &[], &[], &mut gradient);
+        conv2d_weight_gradient::<Bf16>(isa, &conv, &[], &[], &mut gradient);
         gradient
     }) {
         assert!(gradient.iter().all(|value| *value == 0.0), "{isa}");
@@ -292,11 +360,13 @@ fn an_empty_batch_has_zero_gradient() {
 #[test]
 fn broken_contracts_panic() {
     let conv = square(1, 4, [3, 5], 3, 1);
-    let isa = elimnet_kernels::Isa::portable();
+    let isa = Isa::portable();
     let run = |conv: Conv2d, input: usize, output: usize, bias: usize| {
-        let weight = vec![0.0; 5 * 9 * 3];
         std::panic::catch_unwind(|| {
-            conv2d(isa, &conv, &vec![0.0; input], &weight, Some(&vec![0.0; bias]), &mut vec![0.0; output]);
+            let filter = PackedFilter::<f32>::forward(isa, &conv, &[0.0; 5 * 9 * 3]);
+            let bias = vec![0.0; bias];
+            let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+            conv2d(isa, &conv, &vec![0.0; input], &filter, epilogue, &mut vec![0.0; output]);
         })
     };
     assert!(run(conv, 48, 80, 5).is_ok());
@@ -306,4 +376,15 @@ fn broken_contracts_panic() {
     assert!(run(grouped(2, conv), 48, 80, 5).is_err(), "groups that don't divide the channels");
     assert!(run(Conv2d { stride: [0, 1], ..conv }, 48, 80, 5).is_err(), "a stride of zero");
     assert!(run(padded(0, 0, 0, 0, Conv2d { in_height: 2, ..conv }), 24, 0, 5).is_err(), "no room");
+    let run = |conv: Conv2d, filter: PackedFilter<f32>| {
+        std::panic::catch_unwind(move || {
+            let mut output = vec![0.0; conv.output_len()];
+            conv2d(isa, &conv, &vec![0.0; conv.input_len()], &filter, Epilogue::default(), &mut output);
+        })
+    };
+    let weight = vec![0.0; conv.weight_len()];
+    let forward = PackedFilter::forward(isa, &conv, &weight);
+    assert!(run(Conv2d { batch: 3, ..conv }, forward.clone()).is_ok());
+    assert!(run(Conv2d { stride: [2, 2], ..conv }, forward).is_err(), "a filter of another convolution");
+    assert!(run(conv, PackedFilter::input_gradient(isa, &conv, &weight)).is_err(), "of another pass");
 }

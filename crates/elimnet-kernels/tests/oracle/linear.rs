@@ -1,4 +1,6 @@
-use elimnet_kernels::{Linear, linear, linear_input_gradient, linear_parameter_gradients};
+use elimnet_kernels::{
+    Epilogue, Linear, PackedFilter, linear, linear_input_gradient, linear_parameter_gradients,
+};
 
 use super::compare::first_difference;
 use super::run::{Numbers, on_every_isa};
@@ -28,8 +30,11 @@ fn exact_on_small_integers() {
             for (isa, actual) in on_every_isa(|isa| {
                 let mut actual = expected.each_ref().map(|values| vec![f32::NAN; values.len()]);
                 let [y, dx, dw, db] = &mut actual;
-                linear(isa, &sizes, &x, &w, Some(&bias), y);
-                linear_input_gradient(isa, &sizes, &dy, &w, dx);
+                let filter = PackedFilter::linear(isa, &sizes, &w);
+                let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
+                linear(isa, &sizes, &x, &filter, epilogue, y);
+                let filter = PackedFilter::linear_input_gradient(isa, &sizes, &w);
+                linear_input_gradient(isa, &sizes, &dy, &filter, dx);
                 linear_parameter_gradients(isa, &sizes, &x, &dy, dw, Some(db));
                 actual.concat()
             }) {

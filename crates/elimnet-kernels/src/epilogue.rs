@@ -1,0 +1,245 @@
+//! What follows a convolution's sums while they are still in cache: bias, statistics, shortcut, activation.
+
+use crate::activation::{Activation, activate_slice};
+use crate::element::Element;
+use crate::isa::Isa;
+use crate::simd::{Kernel, Simd};
+use crate::threads::Scratch;
+
+/// What [`crate::conv2d`] does with its sums before it stores them:
+/// `output = activation(sums + bias + shortcut)`.
+///
+/// ```
+/// use elimnet_kernels::{Activation, Epilogue};
+/// let epilogue = Epilogue::<f32> { activation: Activation::Relu, ..Epilogue::default() };
+/// assert!(epilogue.bias.is_none());
+/// ```
+#[derive(Debug)]
+pub struct Epilogue<'a, E> {
+    /// One value an output channel.
+    pub bias: Option<&'a [f32]>,
+    /// Values of the output's shape, added before the activation.
+    pub shortcut: Option<&'a [E]>,
+    /// Applied last.
+    pub activation: Activation,
+    /// Where the statistics of `sums + bias` go.
+    pub moments: Option<Moments<'a>>,
+}
+
+impl<E> Default for Epilogue<'_, E> {
+    /// The sums as they are.
+    fn default() -> Self {
+        Self { bias: None, shortcut: None, activation: Activation::Identity, moments: None }
+    }
+}
+
+/// Mean and biased variance of each output channel over all pixels of the batch: those of the f32 sums, before
+/// they are rounded.
+///
+/// # Accuracy
+/// Each part of the rows is summed around its own first value in f32, and the parts are combined in f64 in
+/// their order, so a large mean costs nothing and the thread count changes nothing.
+#[derive(Debug)]
+pub struct Moments<'a> {
+    /// `[out_channels]`
+    pub mean: &'a mut [f32],
+    /// `[out_channels]`
+    pub variance: &'a mut [f32],
+}
+
+impl<E: Element> Epilogue<'_, E> {
+    /// # Panics
+    /// If a slice is not as long as it must be.
+    pub(crate) fn check(&self, channels: usize, output: usize) {
+        if let Some(bias) = self.bias {
+            assert_eq!(bias.len(), channels, "length of the bias");
+        }
+        if let Some(shortcut) = self.shortcut {
+            assert_eq!(shortcut.len(), output, "length of the shortcut");
+        }
+        if let Some(moments) = &self.moments {
+            assert_eq!(moments.mean.len(), channels, "length of the mean");
+            assert_eq!(moments.variance.len(), channels, "length of the variance");
+            assert!(output > 0, "moments of no pixels");
+        }
+    }
+}
+
+/// Sums around a pivot for each channel, of each part of the rows.
+pub(crate) struct MomentParts {
+    values: Scratch,
+    channels: usize,
+    /// Rows of every part but the last.
+    part_rows: usize,
+    rows: usize,
+}
+
+/// A part's pivots, sums of distances to them, and sums of squared distances, one a channel each.
+#[derive(Debug)]
+pub(crate) struct PartMoments<'a> {
+    pub(crate) pivots: &'a mut [f32],
+    pub(crate) sums: &'a mut [f32],
+    pub(crate) squares: &'a mut [f32],
+}
+
+impl MomentParts {
+    /// For `rows` rows in parts of `part_rows`; takes no room where `is_wanted` is false.
+    pub(crate) fn new(is_wanted: bool, channels: usize, rows: usize, part_rows: usize) -> Self {
+        let parts = if is_wanted { rows.div_ceil(part_rows) } else { 0 };
+        Self { values: Scratch::new(parts * 3 * channels), channels, part_rows, rows }
+    }
+
+    /// Each part's room, `count` parts in all; `None` for all of them where no moments are wanted.
+    pub(crate) fn parts(&mut self, count: usize) -> Vec<Option<PartMoments<'_>>> {
+        if self.values.is_empty() {
+            return (0..count).map(|_| None).collect();
+        }
+        let parts = self.values.chunks_exact_mut(3 * self.channels);
+        parts.map(|values| Some(PartMoments::new(values))).collect()
+    }
+
+    /// Combines the parts.
+    ///
+    /// Source: Chan, Golub & LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample
+    /// Variances*, 1979.
+    pub(crate) fn combine(&self, moments: Moments<'_>) {
+        for channel in 0..self.channels {
+            let (mut rows, mut mean, mut squares) = (0.0, 0.0, 0.0);
+            for (part, values) in self.values.chunks_exact(3 * self.channels).enumerate() {
+                let part_rows = self.part_rows.min(self.rows - part * self.part_rows) as f64;
+                let [pivot, sum, square] =
+                    [0, 1, 2].map(|moment| f64::from(values[moment * self.channels + channel]));
+                let part_mean = pivot + sum / part_rows;
+                let part_squares = square - sum * sum / part_rows;
+                let (distance, total) = (part_mean - mean, rows + part_rows);
+                mean += distance * part_rows / total;
+                squares += part_squares + distance * distance * rows * part_rows / total;
+                rows = total;
+            }
+            moments.mean[channel] = mean as f32;
+            moments.variance[channel] = (squares / rows).max(0.0) as f32;
+        }
+    }
+}
+
+impl<'a> PartMoments<'a> {
+    fn new(values: &'a mut [f32]) -> Self {
+        let channels = values.len() / 3;
+        let (pivots, rest) = values.split_at_mut(channels);
+        let (sums, squares) = rest.split_at_mut(channels);
+        Self { pivots, sums, squares }
+    }
+
+    /// The moments of `block` channels each, for tasks that have some of the `channels` each.
+    pub(crate) fn split(
+        part: Option<&'a mut PartMoments<'_>>,
+        channels: usize,
+        block: usize,
+    ) -> Vec<Option<Self>> {
+        let Some(part) = part else {
+            return (0..channels.div_ceil(block)).map(|_| None).collect();
+        };
+        let rest = part.sums.chunks_mut(block).zip(part.squares.chunks_mut(block));
+        let blocks = part.pivots.chunks_mut(block).zip(rest);
+        blocks.map(|(pivots, (sums, squares))| Some(Self { pivots, sums, squares })).collect()
+    }
+
+    fn channels(&mut self, range: std::ops::Range<usize>) -> PartMoments<'_> {
+        let Self { pivots, sums, squares } = self;
+        PartMoments {
+            pivots: &mut pivots[range.clone()],
+            sums: &mut sums[range.clone()],
+            squares: &mut squares[range],
+        }
+    }
+}
+
+/// Takes a finished block of sums, which are in place, to what is stored. The bias is in the sums already.
+pub(crate) struct Finish<'a, 'm, E> {
+    pub(crate) sums: &'a mut [f32],
+    /// From a row of `sums` to the next.
+    pub(crate) stride: usize,
+    pub(crate) columns: usize,
+    /// From the block's first value on.
+    pub(crate) shortcut: Option<&'a [E]>,
+    pub(crate) shortcut_stride: usize,
+    pub(crate) activation: Activation,
+    /// The part's, and the channel of the first column; the block holds all rows of the part.
+    pub(crate) moments: Option<(&'a mut PartMoments<'m>, usize)>,
+}
+
+impl<E: Element> Finish<'_, '_, E> {
+    pub(crate) fn run(mut self, isa: Isa) {
+        if let Some((part, first)) = self.moments.take() {
+            let (rows, stride) = (&*self.sums, self.stride);
+            isa.run(ColumnMoments { rows, stride, part: part.channels(first..first + self.columns) });
+        }
+        if let Some(shortcut) = self.shortcut {
+            let (sums, stride, columns) = (&mut *self.sums, self.stride, self.columns);
+            isa.run(AddRows { sums, stride, columns, shortcut, shortcut_stride: self.shortcut_stride });
+        }
+        if self.activation == Activation::Identity {
+            return;
+        }
+        if self.stride == self.columns {
+            return activate_slice(isa, self.activation, self.sums);
+        }
+        for row in self.sums.chunks_mut(self.stride) {
+            activate_slice(isa, self.activation, &mut row[..self.columns]);
+        }
+    }
+}
+
+struct ColumnMoments<'a> {
+    rows: &'a [f32],
+    stride: usize,
+    part: PartMoments<'a>,
+}
+
+impl Kernel for ColumnMoments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let columns = self.part.pivots.len();
+        let mut column = 0;
+        while column < columns {
+            let lanes = column..columns.min(column + S::LANES);
+            let pivot = simd.load_partial(&self.rows[lanes.clone()]);
+            let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
+            for row in self.rows.chunks(self.stride) {
+                let distance = simd.subtract(simd.load_partial(&row[lanes.clone()]), pivot);
+                sum = simd.add(sum, distance);
+                square = simd.mul_add(distance, distance, square);
+            }
+            simd.store_partial(pivot, &mut self.part.pivots[lanes.clone()]);
+            simd.store_partial(sum, &mut self.part.sums[lanes.clone()]);
+            simd.store_partial(square, &mut self.part.squares[lanes]);
+            column += S::LANES;
+        }
+    }
+}
+
+struct AddRows<'a, E> {
+    sums: &'a mut [f32],
+    stride: usize,
+    columns: usize,
+    shortcut: &'a [E],
+    shortcut_stride: usize,
+}
+
+impl<E: Element> Kernel for AddRows<'_, E> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let rows = self.sums.chunks_mut(self.stride).zip(self.shortcut.chunks(self.shortcut_stride));
+        for (sums, shortcut) in rows {
+            let (sums, shortcut) = (&mut sums[..self.columns], &shortcut[..self.columns]);
+            for (sums, shortcut) in sums.chunks_mut(S::LANES).zip(shortcut.chunks(S::LANES)) {
+                let sum = simd.add(simd.load_partial(sums), simd.load_element(shortcut));
+                simd.store_partial(sum, sums);
+            }
+        }
+    }
+}
