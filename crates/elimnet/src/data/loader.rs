@@ -36,7 +36,7 @@ pub struct LoaderOptions {
     pub seed: u64,
     /// Threads that decode and augment; one a core where it is 0.
     pub workers: usize,
-    /// Bytes of padded and resized images to keep, for files whose pixels are not in memory anyway.
+    /// Bytes of padded and resized images of files to keep.
     pub cache_bytes: usize,
     /// Whether a last batch that is not full is left out.
     pub drop_last: bool,
@@ -200,7 +200,7 @@ impl Recipe {
         }
         let sample = &self.samples[index];
         let prepared = self.options.policy.prepare(&*sample.load()?, &self.options.preprocessing, scaler);
-        if !sample.in_memory() {
+        if sample.path().is_some() {
             self.cache.keep(index, &prepared);
         }
         Ok(prepared)

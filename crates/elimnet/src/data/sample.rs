@@ -71,11 +71,6 @@ impl Sample {
         }
     }
 
-    /// Whether [`Sample::load`] is a matter of microseconds.
-    pub(crate) fn in_memory(&self) -> bool {
-        self.kept.is_some() || !matches!(self.source, Source::File(_))
-    }
-
     /// Decodes a file to see whether it can be, and what it says if not.
     pub(crate) fn try_decode(&self) -> Option<Result<Image, DecodeError>> {
         match &self.source {

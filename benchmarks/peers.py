@@ -1,0 +1,118 @@
+"""Is it faster than what there is? Training and inference here, in PyTorch, ONNX Runtime and OpenVINO, in turns.
+
+    python benchmarks/peers.py --elimnet target/release/elimnet > benchmarks/results/peers.jsonl
+
+Every measurement is a process of its own; a round runs all tools on one piece of work before the next round begins, so
+that what else the machine does falls on all of them. A peer's modes that were more than a third slower than its best in the
+first round sit out the others. One JSON line a measurement on stdout; a table of medians and ratios on stderr.
+
+`--isa avx2|avx512` limits every tool to that instruction set (elimnet and PyTorch in f32).
+"""
+
+import argparse
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).parent
+NETWORKS = ["efficientnet_b0", "efficientnet_b0@80", "resnet18", "resnet18@128", "mobilenet_v3_large"]
+OURS = ["elimnet-f32", "elimnet-bf16"]
+PEERS = {
+    "train": ["torch-f32", "torch-f32-nhwc", "torch-bf16", "torch-bf16-nhwc"],
+    "infer": ["torch-bf16-nhwc", "onnxruntime-f32", "openvino-f32", "openvino-bf16"],
+}
+LIMITS = {
+    "avx2": {"ELIMNET_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
+    "avx512": {"ELIMNET_ISA": "avx512", "ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "AVX512_CORE"},
+}
+SLOWER = 4 / 3  # than the best mode of the same tool: sits out after the first round
+
+
+def measurement(arguments, tool, work):
+    if tool.startswith("elimnet"):
+        command = [arguments.elimnet, "bench", work["network"], "--format", "json"]
+        command += ["--precision", tool.removeprefix("elimnet-")]
+        command += ["--train"] if work["mode"] == "train" else []
+    else:
+        command = [sys.executable, str(HERE / "peer.py"), tool, "--mode", work["mode"], "--network", work["network"]]
+    command += ["--batch-size", str(work["batch_size"]), "--image-size", str(arguments.image_size), "--classes", "6"]
+    command += ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
+    environment = os.environ | LIMITS.get(arguments.isa, {})
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return json.loads(done.stdout.splitlines()[-1])["median_ms"]
+
+
+def rounds(arguments, work, tools):
+    """Median times in milliseconds, a list for each tool."""
+    times = {tool: [] for tool in tools}
+    for turn in range(arguments.rounds):
+        for tool in tools:
+            if turn > 0 and sits_out(tool, times):
+                continue
+            times[tool].append(measurement(arguments, tool, work))
+            record = {"tool": tool, **work, "image_size": arguments.image_size, "isa": arguments.isa, "round": turn}
+            print(json.dumps(record | {"median_ms": times[tool][-1]}), flush=True)
+    return times
+
+
+def sits_out(tool, times):
+    family = tool.partition("-")[0]
+    best = min(runs[0] for other, runs in times.items() if runs and other.startswith(family))
+    return times[tool][0] > SLOWER * best
+
+
+def best(times, family):
+    found = {tool: statistics.median(runs) for tool, runs in times.items() if tool.startswith(family)}
+    tool = min(found, key=found.get)
+    return tool, found[tool]
+
+
+def compare(arguments, mode, batch_size, networks, tools):
+    families = list(dict.fromkeys(tool.partition("-")[0] for tool in tools if not tool.startswith("elimnet")))
+    heading = " | ".join(f"{family} images/s (mode) | ours over it" for family in families)
+    lines = [f"\n{mode}, batch {batch_size}, {arguments.image_size} px", f"| network | elimnet images/s (mode) | {heading} |"]
+    lines.append("|---|---|" + "---|---|" * len(families))
+    ratios = {family: [] for family in families}
+    for name in networks:
+        times = rounds(arguments, {"mode": mode, "network": name, "batch_size": batch_size}, tools)
+        tool, ours = best(times, "elimnet")
+        cells = [name, f"{batch_size / ours * 1e3:.1f} ({tool.removeprefix('elimnet-')})"]
+        for family in families:
+            tool, theirs = best(times, family)
+            ratios[family].append(theirs / ours)
+            cells += [f"{batch_size / theirs * 1e3:.1f} ({tool.removeprefix(family + '-')})", f"{theirs / ours:.2f}"]
+        lines.append("| " + " | ".join(cells) + " |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    means = " | ".join(f"| {math.exp(statistics.mean(map(math.log, ratios[family]))):.2f}" for family in families)
+    lines.append(f"| geometric mean | | {means} |")
+    return lines
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--elimnet", default="target/release/elimnet")
+    parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--modes", nargs="+", default=["train", "infer"], choices=["train", "infer"])
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 32], help="of inference; training takes 32")
+    parser.add_argument("--image-size", type=int, default=224)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement, about")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--isa", choices=list(LIMITS))
+    arguments = parser.parse_args()
+    ours, lines = (OURS[:1] if arguments.isa else OURS), []
+    for mode in arguments.modes:
+        peers = [peer for peer in PEERS[mode] if not arguments.isa or peer.startswith("torch-f32")]
+        for batch_size in [32] if mode == "train" else arguments.batch_sizes:
+            lines += compare(arguments, mode, batch_size, arguments.networks, ours + peers)
+    print("\n".join(lines), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
