@@ -27,7 +27,8 @@ fn main() -> Result<(), DataError> {
     for name in ["simple_augment_test", "simple_augment_train", "randaugment_train"] {
         let options = LoaderOptions::new(Policy::by_name(name)?, Preprocessing::new(size));
         for (title, cache_bytes) in [("nothing kept", 0), ("kept", 1 << 30)] {
-            let loader = Loader::new(&dataset.train, LoaderOptions { workers, cache_bytes, ..options.clone() });
+            let loader =
+                Loader::new(&dataset.train, LoaderOptions { workers, cache_bytes, ..options.clone() });
             for epoch in 0..2 {
                 let start = Instant::now();
                 let mut images = 0;
