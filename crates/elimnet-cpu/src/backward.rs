@@ -75,7 +75,7 @@ impl Backward<'_> {
                 kernels::avg_pool2d_gradient(isa, &context.pool(step, pool), &gradient, target);
             }
             (Kind::GlobalAvgPool, _) => {
-                kernels::global_avg_pool_gradient(context.images(shape), &gradient, target);
+                kernels::global_avg_pool_gradient(isa, context.images(shape), &gradient, target);
             }
             (Kind::AdaptiveAvgPool, _) => {
                 kernels::adaptive_avg_pool2d_gradient(&context.adaptive_pool(step), &gradient, target);

@@ -1,195 +1,283 @@
-//! Sums over the rows of `[rows, channels]`, and operations with one set of parameters a channel.
+//! One pass over arrays of `[batch, pixels, channels]`: a function of the values at each place, of parameters
+//! by channel, or by channel of each image, and sums over the pixels.
 //!
-//! Few channels make short rows; several are then folded into one, with the parameters repeated, so that the
-//! inner loop stays long.
+//! Memory sets the pace of all these kernels, so each array is read in its order, once. Four rows go together:
+//! they share the loads of the parameters and of the sums, which stay in the nearest cache. Few channels make
+//! short rows; several are then folded into one, with the parameters repeated, so that the inner loop stays
+//! long and registers are full.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::element::Element;
+use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::threads::ELEMENTS;
 
 /// Length that folded rows have at least.
 const FOLDED_LENGTH: usize = 128;
+/// Rows that go together.
+const ROWS: usize = 4;
+/// Values of each array that a task takes, at least and at most; tasks in between when that makes `TASKS`.
+const TASK_VALUES: [usize; 2] = [16 * 1024, 64 * 1024];
+const TASKS: usize = 64;
 
-/// Rows that are folded into one.
+/// Rows that are folded into one: no less than fill `FOLDED_LENGTH`, and a whole number of registers.
 fn fold(channels: usize) -> usize {
-    FOLDED_LENGTH.div_ceil(channels)
+    let step = MAX_LANES / greatest_common_divisor(channels, MAX_LANES);
+    FOLDED_LENGTH.div_ceil(channels * step) * step
 }
 
-/// `parameters` once for each folded row.
-pub(crate) fn repeated(parameters: &[f32]) -> Vec<f32> {
-    parameters.repeat(fold(parameters.len()))
+fn greatest_common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { greatest_common_divisor(b, a % b) }
 }
 
-/// Values in a task: whole folded rows, and enough of them that adding up the tasks' sums costs little.
-pub(crate) fn task_length(channels: usize) -> usize {
+/// Values in a task: whole folded rows, by the size of the problem alone.
+pub(crate) fn task_length(channels: usize, values: usize) -> usize {
     let row = fold(channels) * channels;
-    (ELEMENTS / row).max(16) * row
+    let wanted = (values / TASKS).clamp(TASK_VALUES[0], TASK_VALUES[1]);
+    (wanted / row).max(2 * ROWS) * row
 }
 
-pub(crate) fn check_rows(values: &[f32], channels: usize) {
+pub(crate) fn check_rows<E>(values: &[E], channels: usize) {
     assert!(channels > 0, "no channels");
     assert_eq!(values.len() % channels, 0, "{} values in rows of {channels}", values.len());
 }
 
-/// Sums for each channel of terms of the values at one place of two arrays.
-pub(crate) trait Terms<const COUNT: usize>: Copy + Sync {
-    /// `sums` and the terms of the folded columns from `column` on.
-    fn add<S: Simd>(
+/// What a pass computes at each place.
+///
+/// `PARAMETERS` rows of parameters, `INPUTS` arrays that are read, `OUTPUTS` that are written, `SUMS` by channel.
+pub(crate) trait Pointwise<
+    const PARAMETERS: usize,
+    const INPUTS: usize,
+    const OUTPUTS: usize,
+    const SUMS: usize,
+>: Copy + Sync
+{
+    /// Whether what the outputs hold before is read too; otherwise `old` is zeros.
+    const READS_OUTPUTS: bool = false;
+
+    /// New values of the outputs; adds to `sums`.
+    fn apply<S: Simd, E: Element>(
         self,
         simd: S,
-        column: usize,
-        values: [S::Vector; 2],
-        sums: [S::Vector; COUNT],
-    ) -> [S::Vector; COUNT];
+        parameters: [S::Vector; PARAMETERS],
+        inputs: [S::Vector; INPUTS],
+        old: [S::Vector; OUTPUTS],
+        sums: &mut [S::Vector; SUMS],
+    ) -> [S::Vector; OUTPUTS];
 }
 
-/// `COUNT` sums for each channel over all rows of two arrays of the same shape: within a task in f32, over
-/// the tasks, in order, in f64.
-pub(crate) fn sum_columns<const COUNT: usize, T: Terms<COUNT>>(
+/// `parameters` once for each folded row; one set for all images or one for each.
+pub(crate) fn folded(channels: usize, parameters: &[f32]) -> Vec<f32> {
+    parameters.chunks_exact(channels).flat_map(|set| set.repeat(fold(channels))).collect()
+}
+
+/// Runs `function` over all places; gives the sums, `[batch, channels]`: within a task in f32, over the tasks
+/// of an image, in order, in f64.
+///
+/// Parameters are `[channels]`, or `[batch, channels]` where each image has its own.
+pub(crate) fn sweep<
+    E: Element,
+    F: Pointwise<PARAMETERS, INPUTS, OUTPUTS, SUMS>,
+    const PARAMETERS: usize,
+    const INPUTS: usize,
+    const OUTPUTS: usize,
+    const SUMS: usize,
+>(
     isa: Isa,
-    channels: usize,
-    terms: T,
-    a: &[f32],
-    b: &[f32],
-) -> [Vec<f64>; COUNT] {
-    let length = task_length(channels);
-    let tasks = a.par_chunks(length).zip(b.par_chunks(length));
-    let parts: Vec<_> = tasks.map(|(a, b)| isa.run(SumRows { channels, terms, a, b })).collect();
-    let mut sums = std::array::from_fn(|_| vec![0.0; channels]);
-    for part in &parts {
-        for (sums, part) in sums.iter_mut().zip(part) {
-            for (sum, value) in sums.iter_mut().zip(part) {
-                *sum += f64::from(*value);
-            }
+    images: Images,
+    function: F,
+    parameters: [&[f32]; PARAMETERS],
+    inputs: [&[E]; INPUTS],
+    outputs: [&mut [E]; OUTPUTS],
+) -> [Vec<f64>; SUMS] {
+    let channels = images.channels;
+    let mut sums = std::array::from_fn(|_| vec![0.0; images.batch * channels]);
+    if images.is_empty() {
+        return sums;
+    }
+    let tables = parameters.map(|values| Table::new(channels, values));
+    let places = places(images);
+    let tasks: Vec<_> = places.iter().zip(split(outputs, &places)).collect();
+    let run = |(place, outputs): (&Place, _)| {
+        let parameters = tables.each_ref().map(|table| table.of_image(place.image));
+        let inputs = inputs.map(|values| &values[place.values.clone()]);
+        isa.run(Rows { channels, length: place.values.len(), function, parameters, inputs, outputs })
+    };
+    let parts: Vec<_> = tasks.into_par_iter().map(run).collect();
+    for (place, part) in places.iter().zip(&parts) {
+        for (sums, part) in sums.iter_mut().zip(part.chunks_exact(channels)) {
+            let sums = &mut sums[place.image * channels..][..channels];
+            sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(*part));
         }
     }
     sums
 }
 
-/// The sums of one task's rows.
-pub(crate) struct SumRows<'a, T, const COUNT: usize> {
+/// Parameters once for each folded row: one set for all images or one for each.
+struct Table {
+    values: Vec<f32>,
+    row: usize,
+}
+
+impl Table {
+    fn new(channels: usize, parameters: &[f32]) -> Self {
+        let row = fold(channels) * channels;
+        Self { values: folded(channels, parameters), row }
+    }
+
+    fn of_image(&self, image: usize) -> &[f32] {
+        let image = if self.values.len() == self.row { 0 } else { image };
+        &self.values[image * self.row..][..self.row]
+    }
+}
+
+/// Where a task works.
+struct Place {
+    image: usize,
+    values: Range<usize>,
+}
+
+fn places(images: Images) -> Vec<Place> {
+    let length = images.image_length();
+    let step = task_length(images.channels, images.batch * length);
+    let of_image = |image: usize| {
+        let starts = (image * length..(image + 1) * length).step_by(step);
+        starts.map(move |start| Place { image, values: start..(start + step).min((image + 1) * length) })
+    };
+    (0..images.batch).flat_map(of_image).collect()
+}
+
+/// The outputs' parts for each task.
+fn split<'a, E, const OUTPUTS: usize>(
+    mut outputs: [&'a mut [E]; OUTPUTS],
+    places: &[Place],
+) -> Vec<[&'a mut [E]; OUTPUTS]> {
+    let mut part = |place: &Place| {
+        outputs.each_mut().map(|output| output.split_off_mut(..place.values.len()).expect("outputs as long"))
+    };
+    places.iter().map(&mut part).collect()
+}
+
+/// One task of a pass, on one thread; gives the sums, `[SUMS, channels]`.
+pub(crate) struct Rows<'a, E, F, const P: usize, const I: usize, const O: usize, const SUMS: usize> {
     pub(crate) channels: usize,
-    pub(crate) terms: T,
-    pub(crate) a: &'a [f32],
-    pub(crate) b: &'a [f32],
+    /// Values in each array.
+    pub(crate) length: usize,
+    pub(crate) function: F,
+    /// As [`folded`] makes them.
+    pub(crate) parameters: [&'a [f32]; P],
+    pub(crate) inputs: [&'a [E]; I],
+    pub(crate) outputs: [&'a mut [E]; O],
 }
 
-impl<const COUNT: usize, T: Terms<COUNT>> Kernel for SumRows<'_, T, COUNT> {
-    type Output = [Vec<f32>; COUNT];
+impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: usize> Kernel
+    for Rows<'_, E, F, P, I, O, SUMS>
+where
+    F: Pointwise<P, I, O, SUMS>,
+{
+    type Output = Vec<f32>;
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> Self::Output {
+    fn run<S: Simd>(mut self, simd: S) -> Vec<f32> {
         let row = fold(self.channels) * self.channels;
-        let whole = self.a.len() / row * row;
-        let mut sums = std::array::from_fn(|_| vec![0.0; self.channels]);
-        for (first, last, length) in [(0, whole, row), (whole, self.a.len(), self.a.len() - whole)] {
-            let mut column = 0;
-            while column + 4 * S::LANES <= length {
-                self.sum_block::<S, 4>(simd, first..last, column, length, &mut sums);
-                column += 4 * S::LANES;
-            }
-            while column < length {
-                self.sum_block::<S, 1>(simd, first..last, column, length, &mut sums);
-                column += S::LANES;
-            }
+        let mut sums = vec![0.0; SUMS * row];
+        let mut start = 0;
+        while start + ROWS * row <= self.length {
+            self.block::<S, ROWS>(simd, start, row, &mut sums);
+            start += ROWS * row;
         }
-        sums
+        while start < self.length {
+            let length = row.min(self.length - start);
+            self.block::<S, 1>(simd, start, length, &mut sums);
+            start += length;
+        }
+        unfolded(self.channels, row, &sums)
     }
 }
 
-impl<const COUNT: usize, T: Terms<COUNT>> SumRows<'_, T, COUNT> {
-    /// Adds `VECTORS` registers' columns from `column` on of all rows, of `length` each, in `values`.
+impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: usize>
+    Rows<'_, E, F, P, I, O, SUMS>
+where
+    F: Pointwise<P, I, O, SUMS>,
+{
+    /// `COUNT` rows of `length` values from `start` on.
     #[inline(always)]
-    fn sum_block<S: Simd, const VECTORS: usize>(
-        &self,
+    fn block<S: Simd, const COUNT: usize>(&mut self, simd: S, start: usize, length: usize, sums: &mut [f32]) {
+        let mut column = 0;
+        while column + S::LANES <= length {
+            self.register::<S, COUNT>(simd, start, length, column..column + S::LANES, sums);
+            column += S::LANES;
+        }
+        if column < length {
+            self.register::<S, COUNT>(simd, start, length, column..length, sums);
+        }
+    }
+
+    /// One register's columns of [`Rows::block`].
+    #[inline(always)]
+    fn register<S: Simd, const COUNT: usize>(
+        &mut self,
         simd: S,
-        values: std::ops::Range<usize>,
-        column: usize,
+        start: usize,
         length: usize,
-        sums: &mut [Vec<f32>; COUNT],
+        columns: Range<usize>,
+        sums: &mut [f32],
     ) {
-        let mut block = [[simd.splat(0.0); COUNT]; VECTORS];
-        let rows = self.a[values.clone()].chunks_exact(length).zip(self.b[values].chunks_exact(length));
-        for (a, b) in rows {
-            for (vector, sums) in block.iter_mut().enumerate() {
-                let column = column + vector * S::LANES;
-                let values = [simd.load_partial(&a[column..]), simd.load_partial(&b[column..])];
-                *sums = self.terms.add(simd, column, values, *sums);
+        let stride = sums.len() / SUMS.max(1);
+        let sum_at = |sum: usize| sum * stride + columns.start..sum * stride + columns.end;
+        let parameters = self.parameters.map(|values| simd.load_partial(&values[columns.clone()]));
+        let mut block: [S::Vector; SUMS] = std::array::from_fn(|sum| simd.load_partial(&sums[sum_at(sum)]));
+        for row in 0..COUNT {
+            let first = start + row * length;
+            let at = first + columns.start..first + columns.end;
+            let inputs = self.inputs.map(|input| simd.load_element(&input[at.clone()]));
+            let old = self.outputs.each_ref().map(|output| match F::READS_OUTPUTS {
+                true => simd.load_element(&output[at.clone()]),
+                false => simd.splat(0.0),
+            });
+            let new = self.function.apply::<S, E>(simd, parameters, inputs, old, &mut block);
+            for (output, new) in self.outputs.iter_mut().zip(new) {
+                simd.store_element(new, &mut output[at.clone()]);
             }
         }
-        for (vector, block) in block.into_iter().enumerate() {
-            let column = column + vector * S::LANES;
-            for (sums, block) in sums.iter_mut().zip(block) {
-                let mut lanes = [0.0; MAX_LANES];
-                simd.store(block, &mut lanes);
-                for (lane, value) in lanes[..S::LANES.min(length - column)].iter().enumerate() {
-                    sums[(column + lane) % self.channels] += value;
-                }
-            }
-        }
-    }
-}
-
-/// A function of the values at one place of two arrays, with parameters by channel.
-pub(crate) trait ChannelMap: Copy + Sync {
-    fn apply<S: Simd>(self, simd: S, column: usize, values: [S::Vector; 2]) -> S::Vector;
-}
-
-/// Applies `function` to all rows; `a` and `b` may be the same.
-pub(crate) fn map_columns<F: ChannelMap>(
-    isa: Isa,
-    channels: usize,
-    function: F,
-    a: &[f32],
-    b: &[f32],
-    y: &mut [f32],
-) {
-    let length = task_length(channels);
-    let tasks = y.par_chunks_mut(length).zip(a.par_chunks(length)).zip(b.par_chunks(length));
-    tasks.for_each(|((y, a), b)| isa.run(MapRows { channels, function, a, b, y }));
-}
-
-struct MapRows<'a, F> {
-    channels: usize,
-    function: F,
-    a: &'a [f32],
-    b: &'a [f32],
-    y: &'a mut [f32],
-}
-
-impl<F: ChannelMap> Kernel for MapRows<'_, F> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let row = fold(self.channels) * self.channels;
-        for ((y, a), b) in self.y.chunks_mut(row).zip(self.a.chunks(row)).zip(self.b.chunks(row)) {
-            let mut column = 0;
-            while column < y.len() {
-                let values = [simd.load_partial(&a[column..]), simd.load_partial(&b[column..])];
-                let value = self.function.apply(simd, column, values);
-                simd.store_partial(value, &mut y[column..]);
-                column += S::LANES;
-            }
+        for (sum, block) in block.into_iter().enumerate() {
+            simd.store_partial(block, &mut sums[sum_at(sum)]);
         }
     }
+}
+
+/// Sums of folded rows of `row` values as sums by channel.
+fn unfolded(channels: usize, row: usize, folded: &[f32]) -> Vec<f32> {
+    let mut sums = Vec::with_capacity(folded.len() / row * channels);
+    for folded in folded.chunks_exact(row) {
+        let (first, others) = folded.split_at(channels);
+        let start = sums.len();
+        sums.extend_from_slice(first);
+        for other in others.chunks_exact(channels) {
+            sums[start..].iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+        }
+    }
+    sums
 }
 
 #[derive(Clone, Copy)]
-struct Sum;
+pub(crate) struct Sum;
 
-impl Terms<1> for Sum {
+impl Pointwise<0, 1, 0, 1> for Sum {
     #[inline(always)]
-    fn add<S: Simd>(
+    fn apply<S: Simd, E: Element>(
         self,
         simd: S,
-        _: usize,
-        [a, _]: [S::Vector; 2],
-        [sum]: [S::Vector; 1],
-    ) -> [S::Vector; 1] {
-        [simd.add(sum, a)]
+        _: [S::Vector; 0],
+        [x]: [S::Vector; 1],
+        _: [S::Vector; 0],
+        [sum]: &mut [S::Vector; 1],
+    ) -> [S::Vector; 0] {
+        *sum = simd.add(*sum, x);
+        []
     }
 }
 
@@ -200,16 +288,10 @@ impl Terms<1> for Sum {
 ///
 /// # Panics
 /// If the length of `sums` is zero or does not divide that of `x`.
-pub fn column_sums(isa: Isa, x: &[f32], sums: &mut [f32]) {
+pub fn column_sums<E: Element>(isa: Isa, x: &[E], sums: &mut [f32]) {
     check_rows(x, sums.len());
-    let [total] = sum_columns(isa, sums.len(), Sum, x, x);
+    let [total] = sweep(isa, Images::rows(x, sums.len()), Sum, [], [x], []);
     for (sum, total) in sums.iter_mut().zip(total) {
         *sum = total as f32;
     }
-}
-
-/// The sums of one task, on this thread: `x` is a part that [`task_length`] allows.
-pub(crate) fn task_sums(isa: Isa, channels: usize, x: &[f32]) -> Vec<f32> {
-    let [sums] = isa.run(SumRows { channels, terms: Sum, a: x, b: x });
-    sums
 }

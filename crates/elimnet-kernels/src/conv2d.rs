@@ -10,7 +10,7 @@ use crate::elementwise::add_assign;
 use crate::epilogue::Epilogue;
 use crate::filter::{Layout, PackedFilter};
 use crate::isa::Isa;
-use crate::norm::batch_statistics;
+use crate::statistics::batch_statistics;
 use crate::threads::Scratch;
 use crate::{dense, depthwise, weight_gradient};
 

@@ -83,6 +83,9 @@ pub trait Element:
 {
     /// Zero.
     const ZERO: Self;
+    /// Whether functions need not be more precise than bf16 can store.
+    #[doc(hidden)]
+    const IS_SHORT: bool;
 
     /// The nearest value of this type; see [`Bf16::from_f32`].
     fn from_f32(value: f32) -> Self;
@@ -99,61 +102,79 @@ pub(crate) trait Lanes: Sized {
     fn store_partial<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]);
 }
 
-/// Implements both traits by the methods of [`Simd`] for the type.
-macro_rules! element {
-    ($type:ty, $zero:expr, $from:expr, $to:expr, $($method:ident),*) => {
-        impl Element for $type {
-            const ZERO: Self = $zero;
+impl Element for f32 {
+    const ZERO: Self = 0.0;
+    const IS_SHORT: bool = false;
 
-            #[inline(always)]
-            fn from_f32(value: f32) -> Self {
-                $from(value)
-            }
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        value
+    }
 
-            #[inline(always)]
-            fn to_f32(self) -> f32 {
-                $to(self)
-            }
-        }
-
-        element!(@lanes $type, $($method),*);
-    };
-    (@lanes $type:ty, $load:ident, $store:ident, $load_partial:ident, $store_partial:ident) => {
-        impl Lanes for $type {
-            #[inline(always)]
-            fn load<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
-                simd.$load(values)
-            }
-
-            #[inline(always)]
-            fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
-                simd.$store(vector, values);
-            }
-
-            #[inline(always)]
-            fn load_partial<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
-                simd.$load_partial(values)
-            }
-
-            #[inline(always)]
-            fn store_partial<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
-                simd.$store_partial(vector, values);
-            }
-        }
-    };
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        self
+    }
 }
 
-element!(f32, 0.0, std::convert::identity, std::convert::identity, load, store, load_partial, store_partial);
-element!(
-    Bf16,
-    Bf16::ZERO,
-    Bf16::from_f32,
-    Bf16::to_f32,
-    load_bf16,
-    store_bf16,
-    load_bf16_partial,
-    store_bf16_partial
-);
+impl Lanes for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
+        simd.load(values)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
+        simd.store(vector, values);
+    }
+
+    #[inline(always)]
+    fn load_partial<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
+        simd.load_partial(values)
+    }
+
+    #[inline(always)]
+    fn store_partial<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
+        simd.store_partial(vector, values);
+    }
+}
+
+impl Element for Bf16 {
+    const ZERO: Self = Self(0);
+    const IS_SHORT: bool = true;
+
+    #[inline(always)]
+    fn from_f32(value: f32) -> Self {
+        Self::from_f32(value)
+    }
+
+    #[inline(always)]
+    fn to_f32(self) -> f32 {
+        Self::to_f32(self)
+    }
+}
+
+impl Lanes for Bf16 {
+    #[inline(always)]
+    fn load<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
+        simd.load_bf16(values)
+    }
+
+    #[inline(always)]
+    fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
+        simd.store_bf16(vector, values);
+    }
+
+    #[inline(always)]
+    fn load_partial<S: Simd>(simd: S, values: &[Self]) -> S::Vector {
+        simd.load_bf16_partial(values)
+    }
+
+    #[inline(always)]
+    fn store_partial<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
+        simd.store_bf16_partial(vector, values);
+    }
+}
 
 /// Converts elements to f32, exactly.
 ///

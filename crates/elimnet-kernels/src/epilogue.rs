@@ -182,10 +182,10 @@ impl<E: Element> Finish<'_, '_, E> {
             return;
         }
         if self.stride == self.columns {
-            return activate_slice(isa, self.activation, self.sums);
+            return activate_slice::<E>(isa, self.activation, self.sums);
         }
         for row in self.sums.chunks_mut(self.stride) {
-            activate_slice(isa, self.activation, &mut row[..self.columns]);
+            activate_slice::<E>(isa, self.activation, &mut row[..self.columns]);
         }
     }
 }

@@ -1,17 +1,20 @@
-//! The exponential and the error function, written so that loops over them vectorise.
+//! The exponential, the logistic function and the error function of whole registers.
 
+use crate::element::Element;
 use crate::simd::Simd;
 
 /// Below this the result is zero: it would be subnormal.
 const LOWEST: f32 = -87.33;
 /// Above this the result is infinite; the true limit is 88.72.
 const HIGHEST: f32 = 88.37;
-/// 1.5 · 2²³: adding it leaves a value rounded to an integer in the low bits.
+/// 1.5 · 2²³: adding it leaves a value rounded to a whole number.
 const ROUNDING: f32 = 12_582_912.0;
 /// ln 2 in two parts, the first exact in few bits (Cephes).
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// `(exp(r) − 1 − r) / r²` on ±ln 2 / 2, highest power first (Cephes `expf`).
 const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+/// `2^r` on ±1/2 to a relative error of 7.5e-5, highest power first (our own fit, the largest error least).
+const EXP_2: [f32; 4] = [0.055_171_322, 0.242_610_54, 0.693_260_97, 0.999_928_1];
 
 /// `exp(x)`.
 ///
@@ -19,24 +22,35 @@ const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6
 /// Relative error below 2.5e-7 (2 units in the last place) between -87.33 and 88.37, beyond that 0 and
 /// infinity; NaN stays NaN.
 #[inline(always)]
-pub(crate) fn exp<S: Simd>(simd: S, x: f32) -> f32 {
-    let low = if x < LOWEST { LOWEST } else { x };
-    let inside = if low > HIGHEST { HIGHEST } else { low };
-    let rounded = simd.mul_add_scalar(inside, std::f32::consts::LOG2_E, ROUNDING);
-    let power = rounded - ROUNDING;
-    let rest = simd.mul_add_scalar(power, -LN_2[0], inside);
-    let rest = simd.mul_add_scalar(power, -LN_2[1], rest);
+pub(crate) fn exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
+    let [lowest, highest, one] = [LOWEST, HIGHEST, 1.0].map(|value| simd.splat(value));
+    let inside = simd.minimum(highest, simd.maximum(lowest, x));
+    let rounding = simd.splat(ROUNDING);
+    let power = simd.mul_add(inside, simd.splat(std::f32::consts::LOG2_E), rounding);
+    let power = simd.subtract(power, rounding);
+    let rest = simd.mul_add(power, simd.splat(-LN_2[0]), inside);
+    let rest = simd.mul_add(power, simd.splat(-LN_2[1]), rest);
     let series = polynomial(simd, rest, EXP);
-    let value = simd.mul_add_scalar(series, rest * rest, rest) + 1.0;
-    let scale = f32::from_bits(rounded.to_bits().wrapping_add(127) << 23);
-    let value = if x < LOWEST { 0.0 } else { value * scale };
-    if x > HIGHEST { f32::INFINITY } else { value }
+    let value = simd.add(simd.mul_add(series, simd.multiply(rest, rest), rest), one);
+    let value = simd.scale_by_power(value, power);
+    let value = simd.select_below(x, lowest, simd.splat(0.0), value);
+    simd.select_below(highest, x, simd.splat(f32::INFINITY), value)
 }
 
-/// `1 / (1 + exp(−x))`.
+/// `1 / (1 + exp(−x))`, to the precision that `E` stores.
+///
+/// # Accuracy
+/// Relative error below 1e-6, for bf16 below 3e-4 (its rounding is up to 3.9e-3), where the value is above 1e-30.
 #[inline(always)]
-pub(crate) fn sigmoid<S: Simd>(simd: S, x: f32) -> f32 {
-    1.0 / (1.0 + exp(simd, -x))
+pub(crate) fn sigmoid<S: Simd, E: Element>(simd: S, x: S::Vector) -> S::Vector {
+    let one = simd.splat(1.0);
+    if E::IS_SHORT {
+        let (power, rest) = simd.split_power(simd.multiply(x, simd.splat(-std::f32::consts::LOG2_E)));
+        let exp = simd.scale_by_power(polynomial(simd, rest, EXP_2), power);
+        return simd.reciprocal_estimate(simd.add(one, exp));
+    }
+    let exp = exp(simd, simd.subtract(simd.splat(0.0), x));
+    simd.divide(one, simd.add(one, exp))
 }
 
 /// Bound between the two approximations of [`erf`].
@@ -63,21 +77,24 @@ const ERF_NEAR: [f32; 6] =
 /// # Source
 /// N. Juffa's single-precision `erff`.
 #[inline(always)]
-pub(crate) fn erf<S: Simd>(simd: S, x: f32) -> f32 {
-    let distance = x.abs();
+pub(crate) fn erf<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
+    let [zero, one] = [0.0, 1.0].map(|value| simd.splat(value));
+    let negative = simd.subtract(zero, x);
+    let distance = simd.maximum(negative, x);
     let far = polynomial(simd, distance, ERF_FAR);
-    let far = 1.0 - exp(simd, simd.mul_add_scalar(far, distance, -distance));
-    let near = simd.mul_add_scalar(polynomial(simd, x * x, ERF_NEAR), x, x);
-    let saturated = if distance > 4.0 { 1.0 } else { far };
-    if distance > ERF_BOUND { saturated.copysign(x) } else { near }
+    let far = simd.subtract(one, exp(simd, simd.mul_add(far, distance, simd.subtract(zero, distance))));
+    let far = simd.select_below(simd.splat(4.0), distance, one, far);
+    let far = simd.select_below(x, zero, simd.subtract(zero, far), far);
+    let near = simd.mul_add(polynomial(simd, simd.multiply(x, x), ERF_NEAR), x, x);
+    simd.select_below(simd.splat(ERF_BOUND), distance, far, near)
 }
 
 /// Horner's rule, highest power first.
 #[inline(always)]
-fn polynomial<S: Simd, const TERMS: usize>(simd: S, x: f32, coefficients: [f32; TERMS]) -> f32 {
-    let mut value = coefficients[0];
+fn polynomial<S: Simd, const TERMS: usize>(simd: S, x: S::Vector, coefficients: [f32; TERMS]) -> S::Vector {
+    let mut value = simd.splat(coefficients[0]);
     for coefficient in &coefficients[1..] {
-        value = simd.mul_add_scalar(value, x, *coefficient);
+        value = simd.mul_add(value, x, simd.splat(*coefficient));
     }
     value
 }

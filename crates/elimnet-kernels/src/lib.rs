@@ -1,9 +1,10 @@
 //! CPU kernels for convolutional networks: slices in, slices out.
 //!
-//! Activations and their gradients are f32 or [`Bf16`] ([`Element`]), parameters, statistics and arithmetic f32;
-//! images are **channels-last** (`[batch, height, width, channels]`), and nothing here knows what a network is. The kernels run on rayon's current pool; how they cut their work does not depend on the
-//! number of threads, so results are bit-identical on any pool. The instruction set is a value, [`Isa`]: get
-//! one from [`Isa::detect`].
+//! Activations and their gradients are f32 or [`Bf16`] ([`Element`]), parameters, statistics and arithmetic
+//! f32; images are **channels-last** (`[batch, height, width, channels]`), and nothing here knows what a
+//! network is. The kernels run on rayon's current pool; how they cut their work does not depend on the number
+//! of threads, so results are bit-identical on any pool. The instruction set is a value, [`Isa`]: get one from
+//! [`Isa::detect`].
 //!
 //! A broken contract (a slice of the wrong length) panics at the public door; nothing returns a `Result`.
 
@@ -21,33 +22,39 @@ mod isa;
 mod linear;
 mod matmul;
 mod norm;
+mod norm_backward;
 mod optimizer;
 mod pack;
 mod pool;
 mod precision;
 pub mod reference;
 mod simd;
+mod softmax;
+mod statistics;
 mod threads;
 mod weight_gradient;
 mod window;
 
-pub use activation::{
-    Activation, activate, activate_in_place, activation_gradient, softmax, softmax_gradient,
-};
+pub use activation::{Activation, activate, activate_in_place, activation_gradient};
 pub use columns::column_sums;
 pub use conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
 pub use element::{Bf16, Element, narrow, widen};
-pub use elementwise::{Images, add, add_assign, scale_channels};
+pub use elementwise::{Images, add, add_assign, scale_channels, scale_channels_scale_gradient};
 pub use epilogue::{Epilogue, Moments};
 pub use filter::PackedFilter;
 pub use isa::{ISA_VARIABLE, Isa, UnavailableIsa};
 pub use linear::{Linear, linear, linear_input_gradient, linear_parameter_gradients};
 pub use norm::{
-    BatchNorm, batch_norm_backward, batch_norm_parameter_gradients, batch_statistics, normalize, scale_shift,
+    BatchNorm, NormActivation, normalize, normalize_activate, normalize_activate_pool, scale_shift,
+};
+pub use norm_backward::{
+    NormGradients, batch_norm_backward, batch_norm_parameter_gradients, norm_activation_backward,
+    norm_shortcut_activation_backward,
 };
 pub use optimizer::{AdamW, Sgd, adamw_step, sgd_momentum_step};
 pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
     avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,
-    scale_channels_scale_gradient,
 };
+pub use softmax::{softmax, softmax_gradient};
+pub use statistics::batch_statistics;

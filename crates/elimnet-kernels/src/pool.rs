@@ -5,12 +5,14 @@
 
 use rayon::prelude::*;
 
-use crate::columns::{SumRows, Terms};
+use crate::columns::{Pointwise, Sum, sweep};
 use crate::conv2d::{Conv2d, Padding};
 use crate::depthwise;
+use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
+use crate::threads::Scratch;
 
 /// A pooling window (torch.nn.MaxPool2d, AvgPool2d, without dilation and `ceil_mode`).
 ///
@@ -102,7 +104,7 @@ impl Pool2d {
 /// # Panics
 /// If a length is not the product of its shape, the window has more than 256 pixels, or the padding is more
 /// than half of it.
-pub fn max_pool2d(isa: Isa, pool: &Pool2d, input: &[f32], output: &mut [f32], taps: &mut [u8]) {
+pub fn max_pool2d<E: Element>(isa: Isa, pool: &Pool2d, input: &[E], output: &mut [E], taps: &mut [u8]) {
     pool.check(input.len(), output.len());
     assert_eq!(taps.len(), output.len(), "lengths of output and taps");
     if output.is_empty() {
@@ -118,15 +120,15 @@ pub fn max_pool2d(isa: Isa, pool: &Pool2d, input: &[f32], output: &mut [f32], ta
     );
 }
 
-struct MaxRow<'a> {
+struct MaxRow<'a, E> {
     pool: &'a Pool2d,
-    image: &'a [f32],
+    image: &'a [E],
     out_y: usize,
-    output: &'a mut [f32],
+    output: &'a mut [E],
     taps: &'a mut [u8],
 }
 
-impl Kernel for MaxRow<'_> {
+impl<E: Element> Kernel for MaxRow<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -135,7 +137,7 @@ impl Kernel for MaxRow<'_> {
         let channels = pool.channels;
         let pixels = output.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
         for (out_x, (output, taps)) in pixels.enumerate() {
-            output.fill(f32::NEG_INFINITY);
+            output.fill(E::from_f32(f32::NEG_INFINITY));
             let mut is_first = true;
             for_each_tap(pool, [out_y, out_x], |tap, [y, x]| {
                 let input = &image[(y * pool.in_width + x) * channels..][..channels];
@@ -165,9 +167,9 @@ fn for_each_tap(pool: &Pool2d, out: [usize; 2], mut visit: impl FnMut(u8, [usize
 }
 
 #[inline(always)]
-fn keep_larger(tap: u8, input: &[f32], output: &mut [f32], taps: &mut [u8]) {
+fn keep_larger<E: Element>(tap: u8, input: &[E], output: &mut [E], taps: &mut [u8]) {
     for ((value, largest), largest_tap) in input.iter().zip(output).zip(taps) {
-        let is_larger = (*value > *largest) | value.is_nan();
+        let is_larger = (value.to_f32() > largest.to_f32()) | value.to_f32().is_nan();
         *largest = if is_larger { *value } else { *largest };
         *largest_tap = if is_larger { tap } else { *largest_tap };
     }
@@ -177,12 +179,12 @@ fn keep_larger(tap: u8, input: &[f32], output: &mut [f32], taps: &mut [u8]) {
 ///
 /// # Panics
 /// As [`max_pool2d`].
-pub fn max_pool2d_gradient(
+pub fn max_pool2d_gradient<E: Element>(
     isa: Isa,
     pool: &Pool2d,
-    output_gradient: &[f32],
+    output_gradient: &[E],
     taps: &[u8],
-    input_gradient: &mut [f32],
+    input_gradient: &mut [E],
 ) {
     pool.check(input_gradient.len(), output_gradient.len());
     assert_eq!(taps.len(), output_gradient.len(), "lengths of output gradient and taps");
@@ -198,33 +200,35 @@ pub fn max_pool2d_gradient(
     });
 }
 
-struct MaxGradientRow<'a> {
+struct MaxGradientRow<'a, E> {
     pool: &'a Pool2d,
-    output_gradient: &'a [f32],
+    output_gradient: &'a [E],
     taps: &'a [u8],
     in_y: usize,
-    input_gradient: &'a mut [f32],
+    input_gradient: &'a mut [E],
 }
 
-impl Kernel for MaxGradientRow<'_> {
+impl<E: Element> Kernel for MaxGradientRow<'_, E> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { pool, in_y, .. } = self;
         let (out_height, out_width) = (pool.out_height(), pool.out_width());
+        let mut sums = Scratch::new(pool.channels);
         for (in_x, gradient) in self.input_gradient.chunks_exact_mut(pool.channels).enumerate() {
-            gradient.fill(0.0);
+            sums.fill(0.0);
             for (tap_y, out_y) in windows(pool, 0, in_y, out_height) {
                 for (tap_x, out_x) in windows(pool, 1, in_x, out_width) {
                     let tap = (tap_y * pool.kernel[1] + tap_x) as u8;
                     let out = (out_y * out_width + out_x) * pool.channels;
                     let values = self.output_gradient[out..].iter().zip(&self.taps[out..]);
-                    for (gradient, (value, largest)) in gradient.iter_mut().zip(values) {
-                        *gradient += if *largest == tap { *value } else { 0.0 };
+                    for (sum, (value, largest)) in sums.iter_mut().zip(values) {
+                        *sum += if *largest == tap { value.to_f32() } else { 0.0 };
                     }
                 }
             }
+            gradient.iter_mut().zip(&*sums).for_each(|(gradient, sum)| *gradient = E::from_f32(*sum));
         }
     }
 }
@@ -317,7 +321,7 @@ impl AdaptivePool2d {
 ///
 /// # Panics
 /// If a length is not the product of its shape, or images have no pixels.
-pub fn adaptive_avg_pool2d(pool: &AdaptivePool2d, input: &[f32], output: &mut [f32]) {
+pub fn adaptive_avg_pool2d<E: Element>(pool: &AdaptivePool2d, input: &[E], output: &mut [E]) {
     pool.check(input.len(), output.len());
     if output.is_empty() {
         return;
@@ -325,8 +329,9 @@ pub fn adaptive_avg_pool2d(pool: &AdaptivePool2d, input: &[f32], output: &mut [f
     let (pixels, bins) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
     let images = input.par_chunks(pixels * pool.channels);
     output.par_chunks_mut(bins * pool.channels).zip(images).for_each(|(output, input)| {
-        output.fill(0.0);
-        pool.for_each_share(|bin, share, pixel| add_share(pool.channels, share, input, pixel, output, bin));
+        sum_in_f32(output, |sums| {
+            pool.for_each_share(|bin, share, pixel| add_share(pool.channels, share, input, pixel, sums, bin));
+        });
     });
 }
 
@@ -334,28 +339,46 @@ pub fn adaptive_avg_pool2d(pool: &AdaptivePool2d, input: &[f32], output: &mut [f
 ///
 /// # Panics
 /// As [`adaptive_avg_pool2d`].
-pub fn adaptive_avg_pool2d_gradient(
+pub fn adaptive_avg_pool2d_gradient<E: Element>(
     pool: &AdaptivePool2d,
-    output_gradient: &[f32],
-    input_gradient: &mut [f32],
+    output_gradient: &[E],
+    input_gradient: &mut [E],
 ) {
     pool.check(input_gradient.len(), output_gradient.len());
-    input_gradient.fill(0.0);
     if output_gradient.is_empty() {
-        return;
+        return input_gradient.fill(E::ZERO);
     }
     let (pixels, bins) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
     let images = input_gradient.par_chunks_mut(pixels * pool.channels);
     images.zip(output_gradient.par_chunks(bins * pool.channels)).for_each(|(input, output)| {
-        pool.for_each_share(|bin, share, pixel| add_share(pool.channels, share, output, bin, input, pixel));
+        sum_in_f32(input, |sums| {
+            pool.for_each_share(|bin, share, pixel| {
+                add_share(pool.channels, share, output, bin, sums, pixel)
+            });
+        });
     });
 }
 
+/// Lets `add` add to zeros and rounds the sums once.
+fn sum_in_f32<E: Element>(values: &mut [E], add: impl FnOnce(&mut [f32])) {
+    let mut sums = Scratch::new(values.len());
+    sums.fill(0.0);
+    add(&mut sums);
+    values.iter_mut().zip(&*sums).for_each(|(value, sum)| *value = E::from_f32(*sum));
+}
+
 /// Adds `share` of pixel `from` of `source` to pixel `to` of `target`.
-fn add_share(channels: usize, share: f32, source: &[f32], from: usize, target: &mut [f32], to: usize) {
+fn add_share<E: Element>(
+    channels: usize,
+    share: f32,
+    source: &[E],
+    from: usize,
+    target: &mut [f32],
+    to: usize,
+) {
     let source = &source[from * channels..][..channels];
     for (target, source) in target[to * channels..][..channels].iter_mut().zip(source) {
-        *target += share * source;
+        *target += share * source.to_f32();
     }
 }
 
@@ -366,81 +389,43 @@ fn add_share(channels: usize, share: f32, source: &[f32], from: usize, target: &
 ///
 /// # Panics
 /// If a length is not the product of its shape, or there are no pixels.
-pub fn global_avg_pool(isa: Isa, images: Images, x: &[f32], means: &mut [f32]) {
+pub fn global_avg_pool<E: Element>(isa: Isa, images: Images, x: &[E], means: &mut [f32]) {
     assert!(images.pixels > 0, "images without pixels: {images:?}");
-    sum_products(isa, images, x, None, means);
-    means.iter_mut().for_each(|mean| *mean /= images.pixels as f32);
+    images.check(x, "the input");
+    images.check_pooled(means, "the means");
+    let [sums] = sweep(isa, images, Sum, [], [x], []);
+    means.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / images.pixels as f64) as f32);
+}
+
+#[derive(Clone, Copy)]
+struct Spread;
+
+impl Pointwise<1, 0, 1, 0> for Spread {
+    #[inline(always)]
+    fn apply<S: Simd, E: Element>(
+        self,
+        _: S,
+        share: [S::Vector; 1],
+        _: [S::Vector; 0],
+        _: [S::Vector; 1],
+        _: &mut [S::Vector; 0],
+    ) -> [S::Vector; 1] {
+        share
+    }
 }
 
 /// Gradient with respect to the input of [`global_avg_pool`]; overwrites it.
 ///
 /// # Panics
 /// As [`global_avg_pool`].
-pub fn global_avg_pool_gradient(images: Images, means_gradient: &[f32], x_gradient: &mut [f32]) {
-    images.check(x_gradient, "the input gradient");
-    images.check_pooled(means_gradient, "the output gradient");
-    if images.is_empty() {
-        return;
-    }
-    let share = 1.0 / images.pixels as f32;
-    x_gradient.par_chunks_mut(images.image_length()).enumerate().for_each(|(image, x_gradient)| {
-        let gradient = &means_gradient[image * images.channels..][..images.channels];
-        let gradient: Vec<_> = gradient.iter().map(|value| value * share).collect();
-        for pixel in x_gradient.chunks_exact_mut(images.channels) {
-            pixel.copy_from_slice(&gradient);
-        }
-    });
-}
-
-/// Gradient with respect to the scale of [`crate::scale_channels`]: `Σ x · dy` over the pixels.
-///
-/// # Shapes
-/// `x` and `dy` `[batch, pixels, channels]`, `scale_gradient` `[batch, channels]`.
-///
-/// # Panics
-/// If a length is not the product of its shape.
-pub fn scale_channels_scale_gradient(
+pub fn global_avg_pool_gradient<E: Element>(
     isa: Isa,
     images: Images,
-    x: &[f32],
-    dy: &[f32],
-    scale_gradient: &mut [f32],
+    means_gradient: &[f32],
+    x_gradient: &mut [E],
 ) {
-    images.check(dy, "the output gradient");
-    sum_products(isa, images, x, Some(dy), scale_gradient);
-}
-
-#[derive(Clone, Copy)]
-struct Products {
-    with_second: bool,
-}
-
-impl Terms<1> for Products {
-    #[inline(always)]
-    fn add<S: Simd>(
-        self,
-        simd: S,
-        _: usize,
-        [a, b]: [S::Vector; 2],
-        [sum]: [S::Vector; 1],
-    ) -> [S::Vector; 1] {
-        [if self.with_second { simd.mul_add(a, b, sum) } else { simd.add(sum, a) }]
-    }
-}
-
-/// Sums of `x`, or of `x · other`, over the pixels of each image.
-fn sum_products(isa: Isa, images: Images, x: &[f32], other: Option<&[f32]>, sums: &mut [f32]) {
-    images.check(x, "the input");
-    images.check_pooled(sums, "the sums");
-    sums.fill(0.0);
-    if images.is_empty() {
-        return;
-    }
-    let (channels, terms) = (images.channels, Products { with_second: other.is_some() });
-    sums.par_chunks_mut(channels).enumerate().for_each(|(image, sums)| {
-        let image = image * images.image_length()..(image + 1) * images.image_length();
-        let (a, b) = (&x[image.clone()], &other.unwrap_or(x)[image]);
-        let [image_sums] = isa.run(SumRows { channels, terms, a, b });
-        sums.copy_from_slice(&image_sums);
-    });
+    images.check(x_gradient, "the input gradient");
+    images.check_pooled(means_gradient, "the output gradient");
+    let shares: Vec<_> = means_gradient.iter().map(|gradient| gradient / images.pixels as f32).collect();
+    sweep(isa, images, Spread, [&shares], [], [x_gradient]);
 }

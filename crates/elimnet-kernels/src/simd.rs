@@ -41,12 +41,50 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     fn add(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn subtract(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    fn divide(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The smaller; `b` where one is NaN.
+    fn minimum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// The larger; `b` where one is NaN.
+    fn maximum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `yes` in the lanes where `a < b`, else `no`.
+    fn select_below(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+    /// `yes` in the lanes where `a <= b`, else `no`.
+    fn select_at_most(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector;
+    /// `1 / a` to a relative error of 1e-4, for `a` from 1 on; 0 may stand for what is below 1e-37.
+    fn reciprocal_estimate(self, a: Self::Vector) -> Self::Vector;
+    /// `a · 2^power` for whole powers of −126 to 127.
+    fn scale_by_power(self, a: Self::Vector, power: Self::Vector) -> Self::Vector;
     /// `a · b + c` of single values, rounded once where the machine can; vectorises in loops.
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32;
     /// Runs `kernel` where the compiler may use this instruction set.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
     /// Multiplies one tile of `rows` (one of `TILE_ROWS`) by `vectors` (1 or 2) registers.
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>);
+
+    /// A whole power that [`Simd::scale_by_power`] takes, and the rest of `a`, between −1/2 and 1/2; `a` is
+    /// brought into the range of those powers first.
+    #[inline(always)]
+    fn split_power(self, a: Self::Vector) -> (Self::Vector, Self::Vector) {
+        /// 1.5 · 2²³: adding it leaves a value rounded to a whole number.
+        const ROUNDING: f32 = 12_582_912.0;
+        let a = self.minimum(self.splat(127.0), self.maximum(self.splat(-126.0), a));
+        let rounding = self.splat(ROUNDING);
+        let power = self.subtract(self.add(a, rounding), rounding);
+        (power, self.subtract(a, power))
+    }
 
     /// As [`Simd::load`], of bf16.
     fn load_bf16(self, values: &[Bf16]) -> Self::Vector;

@@ -105,6 +105,73 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn divide(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn minimum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn select_below(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LT_OQ>(a, b)) }
+    }
+
+    #[inline(always)]
+    fn select_at_most(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_LE_OQ>(a, b)) }
+    }
+
+    /// The machine's estimate (error 4e-4) after one step of Newton's.
+    #[inline(always)]
+    fn reciprocal_estimate(self, a: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe {
+            let estimate = _mm256_rcp_ps(a);
+            _mm256_mul_ps(estimate, _mm256_fnmadd_ps(a, estimate, _mm256_set1_ps(2.0)))
+        }
+    }
+
+    #[inline(always)]
+    fn scale_by_power(self, a: Self::Vector, power: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe {
+            let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
+            _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }

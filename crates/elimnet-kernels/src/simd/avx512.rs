@@ -60,6 +60,12 @@ fn convert_to_bf16(vector: __m512) -> __m256i {
     unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
 }
 
+/// Mask of the first `count` lanes.
+#[inline(always)]
+fn lanes_of(count: usize) -> u16 {
+    if count >= 16 { u16::MAX } else { (1 << count) - 1 }
+}
+
 impl<const BF16: bool> Simd for Avx512<BF16> {
     type Vector = __m512;
     const LANES: usize = 16;
@@ -124,6 +130,76 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     }
 
     #[inline(always)]
+    fn multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn divide(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_div_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn minimum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn select_below(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn select_at_most(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LE_OQ>(a, b), no, yes) }
+    }
+
+    #[inline(always)]
+    fn reciprocal_estimate(self, a: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_rcp14_ps(a) }
+    }
+
+    #[inline(always)]
+    fn scale_by_power(self, a: Self::Vector, power: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_scalef_ps(a, power) }
+    }
+
+    /// [`Simd::scale_by_power`] takes any power here, so there is no range to bring `a` into.
+    #[inline(always)]
+    fn split_power(self, a: Self::Vector) -> (Self::Vector, Self::Vector) {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe {
+            let rest = _mm512_reduce_ps::<0>(a);
+            (_mm512_sub_ps(a, rest), rest)
+        }
+    }
+
+    #[inline(always)]
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }
@@ -132,6 +208,36 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves that the instruction set is there.
         unsafe { if BF16 { run_bf16(Avx512(()), kernel) } else { run(Avx512(()), kernel) } }
+    }
+
+    #[inline(always)]
+    fn load_partial(self, values: &[f32]) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
+        unsafe { _mm512_maskz_loadu_ps(lanes_of(values.len()), values.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store_partial(self, vector: Self::Vector, values: &mut [f32]) {
+        // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
+        unsafe { _mm512_mask_storeu_ps(values.as_mut_ptr(), lanes_of(values.len()), vector) }
+    }
+
+    #[inline(always)]
+    fn load_bf16_partial(self, values: &[Bf16]) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
+        unsafe {
+            let halves = _mm256_maskz_loadu_epi16(lanes_of(values.len()), values.as_ptr().cast());
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+        }
+    }
+
+    #[inline(always)]
+    fn store_bf16_partial(self, vector: Self::Vector, values: &mut [Bf16]) {
+        // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
+        unsafe {
+            let halves = if BF16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
+            _mm256_mask_storeu_epi16(values.as_mut_ptr().cast(), lanes_of(values.len()), halves);
+        }
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {

@@ -54,6 +54,60 @@ impl Simd for Portable {
         [a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3]]
     }
 
+    #[inline(always)]
+    fn multiply(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| a[lane] * b[lane])
+    }
+
+    #[inline(always)]
+    fn divide(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| a[lane] / b[lane])
+    }
+
+    #[inline(always)]
+    fn minimum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    fn maximum(self, a: Self::Vector, b: Self::Vector) -> Self::Vector {
+        std::array::from_fn(|lane| if a[lane] > b[lane] { a[lane] } else { b[lane] })
+    }
+
+    #[inline(always)]
+    fn select_below(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { yes[lane] } else { no[lane] })
+    }
+
+    #[inline(always)]
+    fn select_at_most(
+        self,
+        a: Self::Vector,
+        b: Self::Vector,
+        yes: Self::Vector,
+        no: Self::Vector,
+    ) -> Self::Vector {
+        std::array::from_fn(|lane| if a[lane] <= b[lane] { yes[lane] } else { no[lane] })
+    }
+
+    #[inline(always)]
+    fn reciprocal_estimate(self, a: Self::Vector) -> Self::Vector {
+        a.map(|a| 1.0 / a)
+    }
+
+    #[inline(always)]
+    fn scale_by_power(self, a: Self::Vector, power: Self::Vector) -> Self::Vector {
+        // Adding 2²³ to a small whole number leaves it in the low bits: no conversion, which would not vectorise.
+        let factor = |power: f32| f32::from_bits((power + (8_388_608.0 + 127.0)).to_bits() << 23);
+        std::array::from_fn(|lane| a[lane] * factor(power[lane]))
+    }
+
     // Not `f32::mul_add`: without the instruction that is a call into the C library.
     #[inline(always)]
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {

@@ -160,7 +160,7 @@ fn per_image_sums_and_scales() {
             global_avg_pool(isa, images, &x, &mut means);
             scale_channels_scale_gradient(isa, images, &x, &dy, &mut scale_gradient);
             scale_channels(isa, images, &x, &scale, &mut y);
-            global_avg_pool_gradient(images, &scale, &mut dx);
+            global_avg_pool_gradient(isa, images, &scale, &mut dx);
             [means, scale_gradient, y, dx].concat()
         }) {
             let bounds: Vec<_> = expected.iter().map(|value| 2e-7 * value.abs()).collect();

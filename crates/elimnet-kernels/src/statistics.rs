@@ -1,0 +1,96 @@
+//! Mean and variance of each channel.
+
+use rayon::prelude::*;
+
+use crate::columns::{Pointwise, Rows, Sum, check_rows, folded, task_length};
+use crate::element::Element;
+use crate::isa::Isa;
+use crate::simd::Simd;
+
+/// Mean and biased variance of each channel over all rows.
+///
+/// # Accuracy
+/// Each task's rows are read twice, for the mean and then for the squares around it, and the tasks' results
+/// are combined in f64, so a large mean costs nothing (the textbook `E[x²] − E[x]²` would lose it all).
+///
+/// # Shapes
+/// `x` `[rows, channels]`, `mean` and `variance` `[channels]`.
+///
+/// # Panics
+/// If there are no rows, or `mean` and `variance` do not have one value a channel.
+///
+/// # Source
+/// Combination: Chan, Golub & LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample
+/// Variances*, 1979.
+pub fn batch_statistics<E: Element>(isa: Isa, x: &[E], mean: &mut [f32], variance: &mut [f32]) {
+    let channels = mean.len();
+    check_rows(x, channels);
+    assert!(!x.is_empty(), "statistics of no rows");
+    let tasks = x.par_chunks(task_length(channels, x.len()));
+    let parts: Vec<_> = tasks.map(|x| TaskMoments::of(isa, channels, x)).collect();
+    TaskMoments::combine(&parts, mean, variance);
+}
+
+/// Of some rows: the mean, and the sum of the squares around it, of each channel.
+///
+/// A kernel that makes its output in pieces takes those of each piece while it is in cache, and combines them
+/// in the order of the pieces.
+pub(crate) struct TaskMoments {
+    rows: f64,
+    means: Vec<f32>,
+    squares: Vec<f32>,
+}
+
+impl TaskMoments {
+    /// Of `x` `[rows, channels]`, on this thread.
+    pub(crate) fn of<E: Element>(isa: Isa, channels: usize, x: &[E]) -> Self {
+        let (length, rows) = (x.len(), x.len() / channels);
+        let (inputs, function) = ([x], Sum);
+        let mut means = isa.run(Rows { channels, length, function, parameters: [], inputs, outputs: [] });
+        means.iter_mut().for_each(|mean| *mean /= rows as f32);
+        let (table, function) = (folded(channels, &means), Squares);
+        let parameters = [&table[..]];
+        let squares = isa.run(Rows { channels, length, function, parameters, inputs, outputs: [] });
+        Self { rows: rows as f64, means, squares }
+    }
+
+    /// Mean and biased variance of each channel over all parts, in their order.
+    pub(crate) fn combine(parts: &[Self], mean: &mut [f32], variance: &mut [f32]) {
+        assert_eq!(variance.len(), mean.len(), "lengths of mean and variance");
+        let mut rows = 0.0;
+        let mut sums = vec![(0.0, 0.0); mean.len()];
+        for part in parts {
+            let total = rows + part.rows;
+            for ((mean, squares), (part_mean, part_squares)) in
+                sums.iter_mut().zip(part.means.iter().zip(&part.squares))
+            {
+                let distance = f64::from(*part_mean) - *mean;
+                *mean += distance * part.rows / total;
+                *squares += f64::from(*part_squares) + distance * distance * rows * part.rows / total;
+            }
+            rows = total;
+        }
+        for ((mean, variance), sums) in mean.iter_mut().zip(variance).zip(sums) {
+            (*mean, *variance) = (sums.0 as f32, (sums.1 / rows) as f32);
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Squares;
+
+impl Pointwise<1, 1, 0, 1> for Squares {
+    #[inline(always)]
+    fn apply<S: Simd, E: Element>(
+        self,
+        simd: S,
+        [mean]: [S::Vector; 1],
+        [x]: [S::Vector; 1],
+        _: [S::Vector; 0],
+        [sum]: &mut [S::Vector; 1],
+    ) -> [S::Vector; 0] {
+        let distance = simd.subtract(x, mean);
+        *sum = simd.mul_add(distance, distance, *sum);
+        []
+    }
+}
