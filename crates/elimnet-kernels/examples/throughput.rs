@@ -1,76 +1,67 @@
-//! GFLOP/s of the convolutions of resnet18 and efficientnet_b0 (batch 32), three passes each, and GB/s of
-//! what memory bounds.
+//! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32 and bf16.
 //!
-//! `cargo run --release -p elimnet-kernels --example throughput -- [threads]`; `ELIMNET_ISA` picks the
-//! instruction set.
+//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name]`;
+//! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
+//! forward pass gathers moments, as in training.
 #![allow(clippy::print_stdout)] // what this program is for
 
 use std::time::Instant;
 
 use elimnet_kernels::{
-    Activation, BatchNorm, Conv2d, Epilogue, Isa, PackedFilter, Padding, activate, activation_gradient, add,
-    batch_norm_backward, batch_statistics, conv2d, conv2d_input_gradient, conv2d_weight_gradient, normalize,
+    Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, Padding, conv2d, conv2d_input_gradient,
+    conv2d_weight_gradient,
 };
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
-const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 14] = [
-    ("resnet18@224 conv1", 224, 3, 64, 7, 2, false),
-    ("resnet18@224 layer1", 56, 64, 64, 3, 1, false),
-    ("resnet18@224 layer2.0", 56, 64, 128, 3, 2, false),
-    ("resnet18@224 layer3", 14, 256, 256, 3, 1, false),
-    ("resnet18@224 layer4", 7, 512, 512, 3, 1, false),
-    ("resnet18@64 layer1", 16, 64, 64, 3, 1, false),
-    ("resnet18@64 layer4", 2, 512, 512, 3, 1, false),
-    ("b0@224 expand 16-96", 112, 16, 96, 1, 1, false),
-    ("b0@224 project 144-24", 56, 144, 24, 1, 1, false),
-    ("b0@224 expand 80-480", 14, 80, 480, 1, 1, false),
-    ("b0@64 project 1152-192", 2, 1152, 192, 1, 1, false),
-    ("b0@224 depthwise 96 /2", 112, 96, 96, 3, 2, true),
-    ("b0@224 depthwise 144", 56, 144, 144, 3, 1, true),
-    ("b0@224 depthwise 672 5x5", 14, 672, 672, 5, 1, true),
+const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 18] = [
+    ("resnet conv1", 224, 3, 64, 7, 2, false),
+    ("resnet layer1", 56, 64, 64, 3, 1, false),
+    ("resnet layer2.0", 56, 64, 128, 3, 2, false),
+    ("resnet layer2.0 shortcut", 56, 64, 128, 1, 2, false),
+    ("resnet layer2", 28, 128, 128, 3, 1, false),
+    ("resnet layer3", 14, 256, 256, 3, 1, false),
+    ("resnet layer4", 7, 512, 512, 3, 1, false),
+    ("b0 stem", 224, 3, 32, 3, 2, false),
+    ("b0 expand 16-96", 112, 16, 96, 1, 1, false),
+    ("b0 project 96-24", 56, 96, 24, 1, 1, false),
+    ("b0 expand 24-144", 56, 24, 144, 1, 1, false),
+    ("b0 expand 40-240", 28, 40, 240, 1, 1, false),
+    ("b0 expand 80-480", 14, 80, 480, 1, 1, false),
+    ("b0 project 672-112", 14, 672, 112, 1, 1, false),
+    ("b0 expand 192-1152", 7, 192, 1152, 1, 1, false),
+    ("b0 depthwise 96 /2", 112, 96, 96, 3, 2, true),
+    ("b0 depthwise 144", 56, 144, 144, 3, 1, true),
+    ("b0 depthwise 672 5x5", 14, 672, 672, 5, 1, true),
 ];
 
 fn main() {
-    let threads = std::env::args().nth(1).map_or(1, |threads| threads.parse().expect("a number of threads"));
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let number = |index: usize, default: usize| {
+        arguments.get(index).map_or(default, |argument| argument.parse().expect("a number"))
+    };
+    let (threads, batch) = (number(0, 1), number(1, 32));
+    let wanted = arguments.get(2).map_or("", String::as_str);
     let isa = Isa::detect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
-    println!("{isa}, {threads} threads; GFLOP/s (milliseconds), best of 5");
-    println!("{:<26} {:>17} {:>17} {:>17}", "layer", "forward", "input gradient", "weight gradient");
-    pool.install(|| LAYERS.iter().for_each(|layer| measure_layer(isa, layer)));
-    pool.install(|| [24, 96, 672].into_iter().for_each(|channels| measure_passes(isa, channels)));
-}
-
-/// Passes over 32 MiB of activations; counts each array that is read or written once.
-fn measure_passes(isa: Isa, channels: usize) {
-    let length = (8 << 20) / channels * channels;
-    let [x, dy, mut y] = [(); 3].map(|()| noise(length));
-    let [mean, inverse_std, weight, bias, mut d_weight, mut d_bias] = [(); 6].map(|()| noise(channels));
-    let norm = BatchNorm { mean: &mean, inverse_std: &inverse_std, weight: &weight };
-    let report = |name: &str, arrays: usize, seconds: f64| {
-        println!(
-            "{name:<26} {channels:>4} channels {:>7.1} GB/s",
-            (arrays * length * 4) as f64 / seconds / 1e9
-        );
-    };
-    report("add", 3, best_seconds(|| add(isa, &x, &dy, &mut y)));
-    for kind in [Activation::Relu, Activation::HardSwish, Activation::Silu, Activation::Gelu] {
-        report(&format!("{kind:?}"), 2, best_seconds(|| activate(isa, kind, &x, &mut y)));
-        let gradient = best_seconds(|| activation_gradient(isa, kind, &x, &dy, &mut y));
-        report(&format!("{kind:?} gradient"), 3, gradient);
+    println!("{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds), best of 7");
+    println!("{:<30} {:>16} {:>16} {:>16}", "layer", "forward", "input gradient", "weight gradient");
+    for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
+        pool.install(|| {
+            measure::<f32>(isa, batch, "f32", layer);
+            measure::<Bf16>(isa, batch, "bf16", layer);
+        });
     }
-    let statistics = best_seconds(|| batch_statistics(isa, &x, &mut d_weight, &mut d_bias));
-    report("batch statistics", 1, statistics);
-    let normalized = best_seconds(|| normalize(isa, &x, &mean, &inverse_std, &weight, &bias, &mut y));
-    report("normalize", 2, normalized);
-    let backward =
-        best_seconds(|| batch_norm_backward(isa, norm, &x, &dy, &mut y, &mut d_weight, &mut d_bias));
-    report("batch norm backward", 5, backward);
 }
 
-fn measure_layer(isa: Isa, layer: &(&str, usize, usize, usize, usize, usize, bool)) {
+fn measure<E: Element>(
+    isa: Isa,
+    batch: usize,
+    element: &str,
+    layer: &(&str, usize, usize, usize, usize, usize, bool),
+) {
     let &(name, side, in_channels, out_channels, kernel, stride, depthwise) = layer;
     let conv = Conv2d {
-        batch: 32,
+        batch,
         in_height: side,
         in_width: side,
         in_channels,
@@ -80,17 +71,28 @@ fn measure_layer(isa: Isa, layer: &(&str, usize, usize, usize, usize, usize, boo
         padding: Padding::same(kernel / 2),
         groups: if depthwise { in_channels } else { 1 },
     };
-    let (mut input, mut weight) = (noise(conv.input_len()), noise(conv.weight_len()));
-    let mut output = noise(conv.output_len());
-    let filter = PackedFilter::<f32>::forward(isa, &conv, &weight);
-    let forward = best_seconds(|| conv2d(isa, &conv, &input, &filter, Epilogue::default(), &mut output));
-    let filter = PackedFilter::<f32>::input_gradient(isa, &conv, &weight);
-    let backward = best_seconds(|| conv2d_input_gradient(isa, &conv, &output, &filter, &mut input));
-    let weights = best_seconds(|| conv2d_weight_gradient(isa, &conv, &input, &output, &mut weight));
+    let mut input = Aligned::<E>::noise(conv.input_len());
+    let mut output = Aligned::<E>::noise(conv.output_len());
+    let mut weight = Aligned::<f32>::noise(conv.weight_len());
+    let [mut mean, mut variance] = [(); 2].map(|()| vec![0.0; out_channels]);
+    let filter = PackedFilter::<E>::forward(isa, &conv, weight.values());
+    let forward = best_seconds(|| {
+        let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
+        let epilogue = Epilogue { moments, ..Epilogue::default() };
+        conv2d(isa, &conv, input.values(), &filter, epilogue, output.values_mut());
+    });
+    let filter = PackedFilter::<E>::input_gradient(isa, &conv, weight.values());
+    let backward = best_seconds(|| {
+        conv2d_input_gradient(isa, &conv, output.values(), &filter, input.values_mut());
+    });
+    let weights = best_seconds(|| {
+        conv2d_weight_gradient(isa, &conv, input.values(), output.values(), weight.values_mut());
+    });
     let rate = |seconds: f64| {
-        format!("{:.1} ({:.2})", 2.0 * conv.multiply_adds() as f64 / seconds / 1e9, seconds * 1e3)
+        format!("{:.3} ({:.2})", 2.0 * conv.multiply_adds() as f64 / seconds / 1e12, seconds * 1e3)
     };
-    println!("{name:<26} {:>17} {:>17} {:>17}", rate(forward), rate(backward), rate(weights));
+    let name = format!("{name} {element}");
+    println!("{name:<30} {:>16} {:>16} {:>16}", rate(forward), rate(backward), rate(weights));
 }
 
 fn best_seconds(mut run: impl FnMut()) -> f64 {
@@ -99,14 +101,33 @@ fn best_seconds(mut run: impl FnMut()) -> f64 {
         run();
         start.elapsed().as_secs_f64()
     };
-    (0..5).map(seconds).fold(f64::INFINITY, f64::min)
+    (0..7).map(seconds).fold(f64::INFINITY, f64::min)
 }
 
-fn noise(count: usize) -> Vec<f32> {
-    let mut state = 1_u32;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) as f32 / (1 << 23) as f32 - 1.0
-    };
-    (0..count).map(|_| next()).collect()
+/// Values that start on a cache line, as an engine would have them.
+struct Aligned<E> {
+    buffer: Vec<E>,
+    first: usize,
+    length: usize,
+}
+
+impl<E: Element> Aligned<E> {
+    fn noise(length: usize) -> Self {
+        let mut buffer = vec![E::ZERO; length + 32];
+        let first = buffer.as_ptr().align_offset(64);
+        let mut state = 1_u32;
+        for value in &mut buffer {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            *value = E::from_f32((state >> 8) as f32 / (1 << 23) as f32 - 1.0);
+        }
+        Self { buffer, first, length }
+    }
+
+    fn values(&self) -> &[E] {
+        &self.buffer[self.first..][..self.length]
+    }
+
+    fn values_mut(&mut self) -> &mut [E] {
+        &mut self.buffer[self.first..][..self.length]
+    }
 }

@@ -13,6 +13,8 @@ use crate::isa::Isa;
 use crate::statistics::batch_statistics;
 use crate::threads::Scratch;
 use crate::{dense, depthwise, weight_gradient};
+#[cfg(target_arch = "x86_64")]
+use crate::{element::Bf16, tile_product};
 
 /// Zeros around each image, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -183,6 +185,12 @@ pub(crate) fn convolve<I: Element, O: Element>(
     match layout {
         Layout::Depthwise(weight) => depthwise_forward(isa, conv, input, weight, epilogue, output),
         Layout::Dense(products) => dense::forward(isa, conv, input, &products[0], epilogue, output),
+        #[cfg(target_arch = "x86_64")]
+        Layout::Tiles(amx, products) => {
+            with_bf16(isa, input, |input| {
+                tile_product::forward(isa, *amx, conv, input, &products[0], epilogue, output);
+            });
+        }
     }
 }
 
@@ -214,6 +222,18 @@ pub(crate) fn widened<E: Element>(isa: Isa, elements: &[E]) -> Scratch {
     let mut values = Scratch::new(elements.len());
     widen(isa, elements, &mut values);
     values
+}
+
+/// Calls `function` with the elements as bf16: with themselves, if that is what they are.
+#[cfg(target_arch = "x86_64")]
+fn with_bf16<E: Element>(isa: Isa, elements: &[E], function: impl FnOnce(&[Bf16])) {
+    if let Some(elements) = E::as_bf16(elements) {
+        return function(elements);
+    }
+    let values = widened(isa, elements);
+    let mut rounded = Scratch::<Bf16>::new(elements.len());
+    narrow(isa, &values, &mut rounded);
+    function(&rounded);
 }
 
 /// Gradient of the loss with respect to the input of [`conv2d`]; overwrites `input_gradient`.
@@ -256,6 +276,10 @@ pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
         Layout::Dense(products) => {
             dense::input_gradient(isa, conv, output_gradient, products, input_gradient);
         }
+        #[cfg(target_arch = "x86_64")]
+        Layout::Tiles(amx, products) => with_bf16(isa, output_gradient, |output_gradient| {
+            tile_product::input_gradient(isa, *amx, conv, output_gradient, products, input_gradient);
+        }),
     }
 }
 

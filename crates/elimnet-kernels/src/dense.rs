@@ -54,7 +54,7 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
         input_gradient.par_chunks_mut(threads::ELEMENTS).for_each(|values| values.fill(I::ZERO));
     }
     for (phase, weights) in Phase::reached(conv).zip(weights) {
-        let window = phase_window(conv, &phase);
+        let window = phase_window(conv, &phase).flattened();
         if conv.stride == [1, 1] {
             return multiply(isa, &window, output_gradient, weights, Epilogue::default(), input_gradient);
         }
@@ -66,7 +66,7 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
 
 /// The window that a phase of the input's pixels slides over the output gradient.
 pub(crate) fn phase_window(conv: &Conv2d, [y, x]: &[Phase; 2]) -> Window {
-    let window = Window {
+    Window {
         batch: conv.batch,
         grid: [y.pixels, x.pixels],
         image: [conv.out_height(), conv.out_width()],
@@ -75,8 +75,7 @@ pub(crate) fn phase_window(conv: &Conv2d, [y, x]: &[Phase; 2]) -> Window {
         taps: [y.taps, x.taps],
         stride: [1, 1],
         origin: [y.origin(), x.origin()],
-    };
-    window.flattened()
+    }
 }
 
 /// Writes a phase's pixels where they belong.
@@ -128,9 +127,10 @@ fn multiply<I: Element, O: Element>(
         true => rows,
         false => rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(FEW_ROWS),
     };
-    let mut moments = MomentParts::new(epilogue.moments.is_some(), row_length, rows, block);
+    let parts = rows.div_ceil(block);
+    let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(parts), row_length);
     let product = Product { isa, window, images, weights, epilogue: &epilogue };
-    let mut parts = moments.parts(rows.div_ceil(block));
+    let mut parts = moments.parts(parts);
     if is_cut_by_columns {
         product.multiply_by_columns(parts[0].as_mut(), output);
     } else {
@@ -138,7 +138,7 @@ fn multiply<I: Element, O: Element>(
         tasks.for_each(|(task, (output, part))| product.multiply_rows(task * block, part, output));
     }
     if let Some(wanted) = epilogue.moments {
-        moments.combine(wanted);
+        moments.combine(|part| block.min(rows - part * block), wanted);
     }
 }
 

@@ -69,9 +69,6 @@ impl<E: Element> Epilogue<'_, E> {
 pub(crate) struct MomentParts {
     values: Scratch,
     channels: usize,
-    /// Rows of every part but the last.
-    part_rows: usize,
-    rows: usize,
 }
 
 /// A part's pivots, sums of distances to them, and sums of squared distances, one a channel each.
@@ -83,10 +80,9 @@ pub(crate) struct PartMoments<'a> {
 }
 
 impl MomentParts {
-    /// For `rows` rows in parts of `part_rows`; takes no room where `is_wanted` is false.
-    pub(crate) fn new(is_wanted: bool, channels: usize, rows: usize, part_rows: usize) -> Self {
-        let parts = if is_wanted { rows.div_ceil(part_rows) } else { 0 };
-        Self { values: Scratch::new(parts * 3 * channels), channels, part_rows, rows }
+    /// For so many parts; takes no room where no moments are wanted.
+    pub(crate) fn new(parts: Option<usize>, channels: usize) -> Self {
+        Self { values: Scratch::new(parts.unwrap_or(0) * 3 * channels), channels }
     }
 
     /// Each part's room, `count` parts in all; `None` for all of them where no moments are wanted.
@@ -98,15 +94,15 @@ impl MomentParts {
         parts.map(|values| Some(PartMoments::new(values))).collect()
     }
 
-    /// Combines the parts.
+    /// Combines the parts, of `part_rows(index)` rows each.
     ///
     /// Source: Chan, Golub & LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample
     /// Variances*, 1979.
-    pub(crate) fn combine(&self, moments: Moments<'_>) {
+    pub(crate) fn combine(&self, part_rows: impl Fn(usize) -> usize, moments: Moments<'_>) {
         for channel in 0..self.channels {
             let (mut rows, mut mean, mut squares) = (0.0, 0.0, 0.0);
             for (part, values) in self.values.chunks_exact(3 * self.channels).enumerate() {
-                let part_rows = self.part_rows.min(self.rows - part * self.part_rows) as f64;
+                let part_rows = part_rows(part) as f64;
                 let [pivot, sum, square] =
                     [0, 1, 2].map(|moment| f64::from(values[moment * self.channels + channel]));
                 let part_mean = pivot + sum / part_rows;
@@ -144,7 +140,45 @@ impl<'a> PartMoments<'a> {
         blocks.map(|(pivots, (sums, squares))| Some(Self { pivots, sums, squares })).collect()
     }
 
-    fn channels(&mut self, range: std::ops::Range<usize>) -> PartMoments<'_> {
+    /// Forgets all rows.
+    pub(crate) fn start(&mut self) {
+        self.pivots.fill(f32::NAN);
+    }
+
+    /// Adds `rows` rows of sums, `stride` apart, and `bias` to the moments of `channels`, a register's lanes.
+    #[inline(always)]
+    pub(crate) fn add_rows<S: Simd>(
+        &mut self,
+        simd: S,
+        channels: std::ops::Range<usize>,
+        sums: &[f32],
+        stride: usize,
+        rows: usize,
+        bias: S::Vector,
+    ) {
+        let width = channels.len();
+        let value =
+            |row: usize| simd.add(simd.load_partial(&sums[row * stride + channels.start..][..width]), bias);
+        let is_first = self.pivots[channels.start].is_nan();
+        if is_first {
+            simd.store_partial(value(0), &mut self.pivots[channels.clone()]);
+            self.sums[channels.clone()].fill(0.0);
+            self.squares[channels.clone()].fill(0.0);
+        }
+        let pivot = simd.load_partial(&self.pivots[channels.clone()]);
+        let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
+        for row in 0..rows {
+            let distance = simd.subtract(value(row), pivot);
+            sum = simd.add(sum, distance);
+            square = simd.mul_add(distance, distance, square);
+        }
+        let sum = simd.add(sum, simd.load_partial(&self.sums[channels.clone()]));
+        let square = simd.add(square, simd.load_partial(&self.squares[channels.clone()]));
+        simd.store_partial(sum, &mut self.sums[channels.clone()]);
+        simd.store_partial(square, &mut self.squares[channels]);
+    }
+
+    pub(crate) fn channels(&mut self, range: std::ops::Range<usize>) -> PartMoments<'_> {
         let Self { pivots, sums, squares } = self;
         PartMoments {
             pivots: &mut pivots[range.clone()],
@@ -200,22 +234,12 @@ impl Kernel for ColumnMoments<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let columns = self.part.pivots.len();
-        let mut column = 0;
-        while column < columns {
-            let lanes = column..columns.min(column + S::LANES);
-            let pivot = simd.load_partial(&self.rows[lanes.clone()]);
-            let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
-            for row in self.rows.chunks(self.stride) {
-                let distance = simd.subtract(simd.load_partial(&row[lanes.clone()]), pivot);
-                sum = simd.add(sum, distance);
-                square = simd.mul_add(distance, distance, square);
-            }
-            simd.store_partial(pivot, &mut self.part.pivots[lanes.clone()]);
-            simd.store_partial(sum, &mut self.part.sums[lanes.clone()]);
-            simd.store_partial(square, &mut self.part.squares[lanes]);
-            column += S::LANES;
+    fn run<S: Simd>(mut self, simd: S) {
+        let rows = self.rows.len().div_ceil(self.stride);
+        self.part.start();
+        for column in (0..self.part.pivots.len()).step_by(S::LANES) {
+            let columns = column..self.part.pivots.len().min(column + S::LANES);
+            self.part.add_rows(simd, columns, self.rows, self.stride, rows, simd.splat(0.0));
         }
     }
 }

@@ -7,6 +7,8 @@ use crate::element::Element;
 use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::pack::{Packed, Right};
+#[cfg(target_arch = "x86_64")]
+use crate::{simd::amx::Amx, tile_pack::TilePanels};
 
 /// A convolution's weight laid out for one pass, element type and instruction set; the batch size may change.
 ///
@@ -54,6 +56,9 @@ pub(crate) enum Layout {
     Depthwise(Vec<f32>),
     /// For each product of the pass, for each group.
     Dense(Vec<Vec<Packed>>),
+    /// The same for tiles.
+    #[cfg(target_arch = "x86_64")]
+    Tiles(Amx, Vec<Vec<TilePanels>>),
 }
 
 impl<E: Element> PackedFilter<E> {
@@ -101,17 +106,26 @@ impl<E: Element> PackedFilter<E> {
         let layout = if conv.is_depthwise() {
             Layout::Depthwise(vec![0.0; conv.weight_len()])
         } else {
-            Layout::Dense(Self::room(isa, &conv, pass))
+            Self::dense_layout(isa, &conv, pass)
         };
         let mut filter = Self { isa, conv, pass, layout, element: PhantomData };
         filter.repack(weight);
         filter
     }
 
-    fn room(isa: Isa, conv: &Conv2d, pass: Pass) -> Vec<Vec<Packed>> {
+    fn dense_layout(isa: Isa, conv: &Conv2d, pass: Pass) -> Layout {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(amx) = isa.amx().filter(|_| E::as_f32(&[]).is_none()) {
+            return Layout::Tiles(amx, Self::room(conv, pass, TilePanels::new));
+        }
+        Layout::Dense(Self::room(conv, pass, |depth, columns| Packed::new(isa, depth, columns)))
+    }
+
+    /// `new(depth, columns)` for each product, for each group.
+    fn room<P: Clone>(conv: &Conv2d, pass: Pass, new: impl Fn(usize, usize) -> P) -> Vec<Vec<P>> {
         let [inputs, outputs] = [conv.group_in_channels(), conv.group_out_channels()];
         let groups = |taps: [usize; 2], depth: usize, columns: usize| {
-            vec![Packed::new(isa, taps[0] * taps[1] * depth, columns); conv.groups]
+            vec![new(taps[0] * taps[1] * depth, columns); conv.groups]
         };
         match pass {
             Pass::Forward => vec![groups(conv.kernel, inputs, outputs)],
@@ -129,24 +143,14 @@ impl<E: Element> PackedFilter<E> {
     pub fn repack(&mut self, weight: &[f32]) {
         let conv = &self.conv;
         assert_eq!(weight.len(), conv.weight_len(), "length of the weight of {conv:?}");
-        let products = match &mut self.layout {
-            Layout::Depthwise(values) => return values.copy_from_slice(weight),
-            Layout::Dense(products) => products,
-        };
-        match self.pass {
-            Pass::Forward => {
-                let group_length = (weight.len() / conv.groups).max(1);
-                for (packed, weight) in products[0].iter_mut().zip(weight.chunks_exact(group_length)) {
-                    packed.fill::<E>(Right::Transposed(weight));
-                }
+        match &mut self.layout {
+            Layout::Depthwise(values) => values.copy_from_slice(weight),
+            Layout::Dense(products) => {
+                fill(conv, self.pass, weight, products, |packed, right| packed.fill::<E>(right));
             }
-            Pass::InputGradient => {
-                for (groups, phase) in products.iter_mut().zip(Phase::reached(conv)) {
-                    for (group, packed) in groups.iter_mut().enumerate() {
-                        let row = |depth| phase_row(conv, &phase, group, depth, weight);
-                        packed.fill::<E>(Right::Rows(&row));
-                    }
-                }
+            #[cfg(target_arch = "x86_64")]
+            Layout::Tiles(_, products) => {
+                fill(conv, self.pass, weight, products, |packed, right| packed.fill(self.isa, right));
             }
         }
     }
@@ -156,6 +160,8 @@ impl<E: Element> PackedFilter<E> {
         match &self.layout {
             Layout::Depthwise(values) => size_of_val(&values[..]),
             Layout::Dense(products) => products.iter().flatten().map(Packed::bytes).sum(),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Tiles(_, products) => products.iter().flatten().map(TilePanels::bytes).sum(),
         }
     }
 
@@ -181,6 +187,32 @@ impl<E: Element> PackedFilter<E> {
         let packed_for = Conv2d { batch: conv.batch, ..self.conv };
         assert_eq!(packed_for, *conv, "convolution that the filter was packed for");
         &self.layout
+    }
+}
+
+/// Hands each product's right matrix, where it lies in `weight`, to `pack`.
+fn fill<P>(
+    conv: &Conv2d,
+    pass: Pass,
+    weight: &[f32],
+    products: &mut [Vec<P>],
+    pack: impl Fn(&mut P, Right<'_>),
+) {
+    match pass {
+        Pass::Forward => {
+            let group_length = (weight.len() / conv.groups).max(1);
+            for (packed, weight) in products[0].iter_mut().zip(weight.chunks_exact(group_length)) {
+                pack(packed, Right::Transposed(weight));
+            }
+        }
+        Pass::InputGradient => {
+            for (groups, phase) in products.iter_mut().zip(Phase::reached(conv)) {
+                for (group, packed) in groups.iter_mut().enumerate() {
+                    let row = |depth| phase_row(conv, &phase, group, depth, weight);
+                    pack(packed, Right::Rows(&row));
+                }
+            }
+        }
     }
 }
 

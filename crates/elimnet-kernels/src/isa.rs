@@ -5,9 +5,9 @@ use std::fmt;
 use crate::simd::portable::Portable;
 use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{avx2::Avx2, avx512::Avx512};
+use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512};
 
-/// Environment variable that forces an instruction set: `portable`, `avx2`, `avx512` or `avx512bf16`.
+/// Environment variable that forces an instruction set: `portable`, `avx2`, `avx512`, `avx512bf16` or `amx`.
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
 
 /// An instruction set that this machine has: a value is the proof.
@@ -28,6 +28,9 @@ enum Level {
     Avx512(Avx512<false>),
     #[cfg(target_arch = "x86_64")]
     Avx512Bf16(Avx512<true>),
+    /// Products of bf16 on tiles, all else on AVX-512.
+    #[cfg(target_arch = "x86_64")]
+    Amx(Avx512<true>, Amx),
 }
 
 /// [`ISA_VARIABLE`] names an instruction set that does not exist or that this machine lacks.
@@ -61,6 +64,8 @@ impl Isa {
             available.extend(Avx2::detect().map(|avx2| Self(Level::Avx2(avx2))));
             available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512(avx512))));
             available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512Bf16(avx512))));
+            let amx = Avx512::detect().zip(Amx::detect());
+            available.extend(amx.map(|(avx512, amx)| Self(Level::Amx(avx512, amx))));
         }
         available
     }
@@ -99,6 +104,8 @@ impl Isa {
             Level::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
             Level::Avx512Bf16(_) => "avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Level::Amx(..) => "amx",
         }
     }
 
@@ -109,7 +116,16 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) | Level::Avx512Bf16(_) => Avx512::<true>::LANES,
+            Level::Avx512(_) | Level::Avx512Bf16(_) | Level::Amx(..) => Avx512::<true>::LANES,
+        }
+    }
+
+    /// The tiles, where there are some.
+    #[cfg(target_arch = "x86_64")]
+    pub(crate) fn amx(self) -> Option<Amx> {
+        match self.0 {
+            Level::Amx(_, amx) => Some(amx),
+            _ => None,
         }
     }
 
@@ -122,7 +138,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16(simd) => simd.vectorize(kernel),
+            Level::Avx512Bf16(simd) | Level::Amx(simd, _) => simd.vectorize(kernel),
         }
     }
 }

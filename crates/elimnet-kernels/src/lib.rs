@@ -9,6 +9,8 @@
 //! A broken contract (a slice of the wrong length) panics at the public door; nothing returns a `Result`.
 
 mod activation;
+#[cfg(target_arch = "x86_64")]
+mod band;
 mod columns;
 mod conv2d;
 mod dense;
@@ -32,6 +34,12 @@ mod simd;
 mod softmax;
 mod statistics;
 mod threads;
+#[cfg(target_arch = "x86_64")]
+mod tile_finish;
+#[cfg(target_arch = "x86_64")]
+mod tile_pack;
+#[cfg(target_arch = "x86_64")]
+mod tile_product;
 mod weight_gradient;
 mod window;
 

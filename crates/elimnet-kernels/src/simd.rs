@@ -11,6 +11,8 @@ use crate::element::{Bf16, Element};
 use crate::matmul::Tile;
 
 #[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
+#[cfg(target_arch = "x86_64")]
 pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;

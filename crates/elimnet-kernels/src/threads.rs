@@ -8,60 +8,90 @@ use std::ops::{Deref, DerefMut, Range};
 
 use rayon::prelude::*;
 
+use crate::element::Bf16;
+
 /// Pieces that a large job is cut into; enough for 16 threads to stay busy to the end.
 pub(crate) const MANY: usize = 32;
 
 /// Values that an elementwise task takes: 64 KiB of each array.
 pub(crate) const ELEMENTS: usize = 16 * 1024;
 
-thread_local! {
-    static BUFFERS: RefCell<Vec<Vec<f32>>> = const { RefCell::new(Vec::new()) };
+/// Bytes of a cache line, and of a row of an AMX tile.
+const LINE: usize = 64;
+
+/// Types that a thread keeps buffers of.
+pub(crate) trait Stored: Copy + Default + 'static {
+    /// Runs `function` with this thread's store; `None` on a thread that is ending.
+    fn with_store<R>(function: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R>;
 }
 
+macro_rules! stored {
+    ($type:ty) => {
+        impl Stored for $type {
+            fn with_store<R>(function: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R> {
+                thread_local! {
+                    static BUFFERS: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) };
+                }
+                BUFFERS.try_with(|buffers| function(&mut buffers.borrow_mut())).ok()
+            }
+        }
+    };
+}
+stored!(f32);
+stored!(Bf16);
+
 /// A buffer of **unspecified values**, borrowed from the calling thread's store: fresh pages cost more than
-/// the arithmetic of a small layer.
-pub(crate) struct Scratch {
-    buffer: Vec<f32>,
+/// the arithmetic of a small layer. It starts on a cache line.
+pub(crate) struct Scratch<T: Stored = f32> {
+    buffer: Vec<T>,
+    first: usize,
     length: usize,
 }
 
-impl Scratch {
+impl<T: Stored> Scratch<T> {
     pub(crate) fn new(length: usize) -> Self {
-        let mut buffer = BUFFERS.with_borrow_mut(|buffers| match best_fit(buffers, length) {
+        let with_slack = length + LINE / size_of::<T>();
+        let found = T::with_store(|buffers| match best_fit(buffers, with_slack) {
             Some(index) => buffers.swap_remove(index),
             None => buffers.pop().unwrap_or_default(),
         });
-        if buffer.len() < length {
-            buffer = vec![0.0; length];
+        let mut buffer = found.unwrap_or_default();
+        if buffer.len() < with_slack {
+            buffer = vec![T::default(); with_slack];
         }
-        Self { buffer, length }
+        let first = first_on_a_line(&buffer);
+        Self { buffer, first, length }
     }
 }
 
+/// Values before the first that starts a cache line.
+pub(crate) fn first_on_a_line<T>(values: &[T]) -> usize {
+    values.as_ptr().align_offset(LINE)
+}
+
 /// The smallest buffer that is long enough.
-fn best_fit(buffers: &[Vec<f32>], length: usize) -> Option<usize> {
+fn best_fit<T>(buffers: &[Vec<T>], length: usize) -> Option<usize> {
     let fitting = buffers.iter().enumerate().filter(|(_, buffer)| buffer.len() >= length);
     fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(index, _)| index)
 }
 
-impl Drop for Scratch {
+impl<T: Stored> Drop for Scratch<T> {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        // A thread that is ending has no store any more.
-        let _ = BUFFERS.try_with(|buffers| buffers.borrow_mut().push(buffer));
+        T::with_store(|buffers| buffers.push(buffer));
     }
 }
 
-impl Deref for Scratch {
-    type Target = [f32];
-    fn deref(&self) -> &[f32] {
-        &self.buffer[..self.length]
+impl<T: Stored> Deref for Scratch<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.buffer[self.first..self.first + self.length]
     }
 }
 
-impl DerefMut for Scratch {
-    fn deref_mut(&mut self) -> &mut [f32] {
-        &mut self.buffer[..self.length]
+impl<T: Stored> DerefMut for Scratch<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        &mut self.buffer[self.first..self.first + self.length]
     }
 }
 
@@ -109,8 +139,8 @@ mod tests {
 
     #[test]
     fn a_scratch_buffer_has_the_length_asked_for_and_comes_back() {
-        let address = Scratch::new(100).as_ptr();
-        let again = Scratch::new(60);
+        let address = Scratch::<f32>::new(100).as_ptr();
+        let again = Scratch::<f32>::new(60);
         assert_eq!((again.len(), again.as_ptr()), (60, address));
     }
 

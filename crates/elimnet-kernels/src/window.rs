@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use crate::element::Element;
+use crate::precision::Convert;
 
 /// A grid of window positions over a batch of channels-last images. Row `((n · grid_height) + y) ·
 /// grid_width + x` of the matrix is the window there; its columns are `[tap_y, tap_x, channel]`.
@@ -49,14 +49,14 @@ impl Window {
         Self { batch: 1, grid: line, image: line, ..self }
     }
 
-    /// Writes the matrix's `rows` and `columns` into `patches` as f32, `stride` apart.
-    pub(crate) fn gather<E: Element>(
+    /// Writes the matrix's `rows` and `columns` into `patches`, `stride` apart.
+    pub(crate) fn gather<E: Convert<T>, T: Copy + Default>(
         &self,
         images: &[E],
         first_channel: usize,
         rows: Range<usize>,
         columns: Range<usize>,
-        patches: &mut [f32],
+        patches: &mut [T],
         stride: usize,
     ) {
         let mut written = 0;
@@ -88,14 +88,14 @@ impl Window {
 
     /// One run of the windows `xs` of one grid line.
     #[allow(clippy::too_many_arguments)] // all of it is the position in the two arrays
-    fn gather_line<E: Element>(
+    fn gather_line<E: Convert<T>, T: Copy + Default>(
         &self,
         images: &[E],
         first_channel: usize,
         run: &Run,
         line: usize,
         xs: Range<usize>,
-        patches: &mut [f32],
+        patches: &mut [T],
         stride: usize,
     ) {
         let [image, y] = [line / self.grid[0], line % self.grid[0]];
@@ -103,7 +103,7 @@ impl Window {
         let length = run.values.len();
         if source_y < 0 || source_y >= self.image[0] as isize {
             for patch in patches.chunks_mut(stride).take(xs.len()) {
-                patch[..length].fill(0.0);
+                patch[..length].fill(T::default());
             }
             return;
         }
@@ -138,22 +138,22 @@ struct Run {
 }
 
 /// Copies `target.len()` values from `start`, zeros where `source` has none.
-fn copy_clipped<E: Element>(source: &[E], start: isize, target: &mut [f32]) {
+fn copy_clipped<E: Convert<T>, T: Copy + Default>(source: &[E], start: isize, target: &mut [T]) {
     let before = start.min(0).unsigned_abs().min(target.len());
     let first = start.max(0) as usize;
     let count = source.len().saturating_sub(first).min(target.len() - before);
-    target[..before].fill(0.0);
-    target[before + count..].fill(0.0);
+    target[..before].fill(T::default());
+    target[before + count..].fill(T::default());
     if count > 0 {
-        widen_row(&source[first..first + count], &mut target[before..before + count]);
+        convert_row(&source[first..first + count], &mut target[before..before + count]);
     }
 }
 
 /// Copies `count` rows of `length` values; short rows by hand, as a library call each would cost more.
-fn copy_rows<E: Element>(
+fn copy_rows<E: Convert<T>, T: Copy>(
     source: &[E],
     source_stride: usize,
-    target: &mut [f32],
+    target: &mut [T],
     target_stride: usize,
     count: usize,
     length: usize,
@@ -162,23 +162,22 @@ fn copy_rows<E: Element>(
         let source = &source[row * source_stride..][..length];
         let target = &mut target[row * target_stride..][..length];
         if length > 64 {
-            widen_row(source, target);
+            convert_row(source, target);
             continue;
         }
         let (source, source_rest) = source.as_chunks::<8>();
         let (target, target_rest) = target.as_chunks_mut::<8>();
         for (target, source) in target.iter_mut().zip(source) {
-            *target = source.map(E::to_f32);
+            *target = source.map(E::convert);
         }
         for (target, source) in target_rest.iter_mut().zip(source_rest) {
-            *target = source.to_f32();
+            *target = (*source).convert();
         }
     }
 }
 
-fn widen_row<E: Element>(source: &[E], target: &mut [f32]) {
-    match E::as_f32(source) {
-        Some(source) => target.copy_from_slice(source),
-        None => target.iter_mut().zip(source).for_each(|(target, source)| *target = source.to_f32()),
+fn convert_row<E: Convert<T>, T>(source: &[E], target: &mut [T]) {
+    for (target, source) in target.iter_mut().zip(source) {
+        *target = (*source).convert();
     }
 }

@@ -1,0 +1,110 @@
+//! Rows of an image with the zeros around them, laid out so that every tap of a window is one fixed distance
+//! away, for all windows alike.
+//!
+//! With stride `s` the rows are sorted by their remainder of `s`: the rows that one tap sees then follow each
+//! other. A row's zeros on the right are those on the left of the next row, so a row of 7 pixels takes 8. The
+//! windows are walked flat, over the ends of the rows; the few sums there belong to no window.
+
+use crate::element::Bf16;
+use crate::simd::amx::{BLOCK, STEP, Steps};
+use crate::window::Window;
+
+/// How a band of window rows lies.
+pub(crate) struct Band<'a> {
+    window: &'a Window,
+    /// Pixels from a row to the next; a multiple of the stride across.
+    pitch: usize,
+    /// Zeros before a row's first pixel.
+    left: usize,
+    /// Window rows.
+    lines: usize,
+}
+
+impl<'a> Band<'a> {
+    /// For `lines` rows of windows, if the channels fill whole steps.
+    pub(crate) fn new(window: &'a Window, lines: usize) -> Option<Self> {
+        let Window { grid, image, taps, stride, origin, .. } = *window;
+        if !window.channels.is_multiple_of(STEP) || window.group_channels != window.channels {
+            return None;
+        }
+        let left = origin[1].min(0).unsigned_abs();
+        let reach = (grid[1] - 1) * stride[1] + taps[1];
+        let pixels = Self::pixels(image[1], origin[1], reach);
+        let pitch = reach.saturating_sub(left).max(left + pixels).max(grid[1] * stride[1]);
+        Some(Self { window, pitch: pitch.next_multiple_of(stride[1]), left, lines })
+    }
+
+    /// Pixels of an image row that windows of that reach see.
+    fn pixels(width: usize, origin: isize, reach: usize) -> usize {
+        let end = (origin + reach as isize).clamp(0, width as isize) as usize;
+        end - origin.max(0).min(end as isize) as usize
+    }
+
+    /// Windows in a row, with those at its end that are none.
+    pub(crate) fn windows_in_a_row(&self) -> usize {
+        self.pitch / self.window.stride[1]
+    }
+
+    /// Values from a window to the next.
+    pub(crate) fn window_distance(&self) -> usize {
+        self.window.stride[1] * self.window.channels
+    }
+
+    /// Image rows that the taps of a remainder see.
+    fn rows(&self, remainder: usize) -> usize {
+        match self.window.taps[0].checked_sub(remainder + 1) {
+            Some(others) => self.lines + others / self.window.stride[0],
+            None => 0,
+        }
+    }
+
+    /// Image rows before those of a remainder.
+    fn rows_before(&self, remainder: usize) -> usize {
+        (0..remainder).map(|remainder| self.rows(remainder)).sum()
+    }
+
+    /// Values of the band, and behind them what a last block of windows may load.
+    pub(crate) fn length(&self) -> usize {
+        let rows = self.rows_before(self.window.stride[0]);
+        (rows * self.pitch + self.left + (BLOCK + 1) * self.window.stride[1] + self.window.taps[1])
+            * self.window.channels
+    }
+
+    /// The steps of a window's sum, over `[tap_y, tap_x, channel]`.
+    pub(crate) fn steps(&self) -> Steps {
+        let Window { taps, stride, channels, .. } = *self.window;
+        let row = |tap: usize| self.rows_before(tap % stride[0]) + tap / stride[0];
+        let taps = (0..taps[0]).flat_map(|y| (0..taps[1]).map(move |x| (y, x)));
+        let pixels = taps.map(|(y, x)| (row(y) * self.pitch + x) * channels);
+        Steps::new(pixels.flat_map(|first| (first..first + channels).step_by(STEP)).collect())
+    }
+
+    /// Writes the band of the window rows from `line` on.
+    pub(crate) fn fill(&self, image: &[Bf16], line: usize, band: &mut [Bf16]) {
+        let Window { stride, channels, .. } = *self.window;
+        let row_length = self.pitch * channels;
+        let mut rows = band.chunks_exact_mut(row_length);
+        for remainder in 0..stride[0] {
+            for row in 0..self.rows(remainder) {
+                let y = ((line + row) * stride[0] + remainder) as isize + self.window.origin[0];
+                self.fill_row(image, y, rows.next().expect("room for every row"));
+            }
+        }
+        let end = self.rows_before(stride[0]) * row_length;
+        band[end..end + self.left * channels].fill(Bf16::ZERO);
+    }
+
+    fn fill_row(&self, image: &[Bf16], y: isize, row: &mut [Bf16]) {
+        let Window { image: [height, width], channels, origin, grid, taps, stride, .. } = *self.window;
+        if y < 0 || y >= height as isize {
+            return row.fill(Bf16::ZERO);
+        }
+        let pixels = Self::pixels(width, origin[1], (grid[1] - 1) * stride[1] + taps[1]);
+        let first = (origin[1].max(0) as usize).min(width - pixels);
+        let source = &image[(y as usize * width + first) * channels..][..pixels * channels];
+        row[..self.left * channels].fill(Bf16::ZERO);
+        let (inside, right) = row[self.left * channels..].split_at_mut(source.len());
+        inside.copy_from_slice(source);
+        right.fill(Bf16::ZERO);
+    }
+}
