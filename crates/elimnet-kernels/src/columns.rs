@@ -217,7 +217,11 @@ where
     }
 
     /// One register's columns of [`Rows::block`].
+    ///
+    /// Loops over indices: `array::map` and closures are functions of their own, which the compiler did not
+    /// inline, and without that they have no wide registers (ten times slower).
     #[inline(always)]
+    #[allow(clippy::needless_range_loop)]
     fn register<S: Simd, const COUNT: usize>(
         &mut self,
         simd: S,
@@ -226,25 +230,33 @@ where
         columns: Range<usize>,
         sums: &mut [f32],
     ) {
+        let zero = simd.splat(0.0);
         let stride = sums.len() / SUMS.max(1);
-        let sum_at = |sum: usize| sum * stride + columns.start..sum * stride + columns.end;
-        let parameters = self.parameters.map(|values| simd.load_partial(&values[columns.clone()]));
-        let mut block: [S::Vector; SUMS] = std::array::from_fn(|sum| simd.load_partial(&sums[sum_at(sum)]));
+        let (mut parameters, mut block) = ([zero; P], [zero; SUMS]);
+        for index in 0..P {
+            parameters[index] = simd.load_partial(&self.parameters[index][columns.start..columns.end]);
+        }
+        for index in 0..SUMS {
+            block[index] = simd.load_partial(&sums[index * stride..][columns.start..columns.end]);
+        }
         for row in 0..COUNT {
-            let first = start + row * length;
-            let at = first + columns.start..first + columns.end;
-            let inputs = self.inputs.map(|input| simd.load_element(&input[at.clone()]));
-            let old = self.outputs.each_ref().map(|output| match F::READS_OUTPUTS {
-                true => simd.load_element(&output[at.clone()]),
-                false => simd.splat(0.0),
-            });
+            let at = start + row * length;
+            let (mut inputs, mut old) = ([zero; I], [zero; O]);
+            for index in 0..I {
+                inputs[index] = simd.load_element(&self.inputs[index][at..][columns.start..columns.end]);
+            }
+            if F::READS_OUTPUTS {
+                for index in 0..O {
+                    old[index] = simd.load_element(&self.outputs[index][at..][columns.start..columns.end]);
+                }
+            }
             let new = self.function.apply::<S, E>(simd, parameters, inputs, old, &mut block);
-            for (output, new) in self.outputs.iter_mut().zip(new) {
-                simd.store_element(new, &mut output[at.clone()]);
+            for index in 0..O {
+                simd.store_element(new[index], &mut self.outputs[index][at..][columns.start..columns.end]);
             }
         }
-        for (sum, block) in block.into_iter().enumerate() {
-            simd.store_partial(block, &mut sums[sum_at(sum)]);
+        for index in 0..SUMS {
+            simd.store_partial(block[index], &mut sums[index * stride..][columns.start..columns.end]);
         }
     }
 }

@@ -23,7 +23,7 @@ const EXP_2: [f32; 4] = [0.055_171_322, 0.242_610_54, 0.693_260_97, 0.999_928_1]
 /// infinity; NaN stays NaN.
 #[inline(always)]
 pub(crate) fn exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
-    let [lowest, highest, one] = [LOWEST, HIGHEST, 1.0].map(|value| simd.splat(value));
+    let (lowest, highest, one) = (simd.splat(LOWEST), simd.splat(HIGHEST), simd.splat(1.0));
     let inside = simd.minimum(highest, simd.maximum(lowest, x));
     let rounding = simd.splat(ROUNDING);
     let power = simd.mul_add(inside, simd.splat(std::f32::consts::LOG2_E), rounding);
@@ -78,7 +78,7 @@ const ERF_NEAR: [f32; 6] =
 /// N. Juffa's single-precision `erff`.
 #[inline(always)]
 pub(crate) fn erf<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
-    let [zero, one] = [0.0, 1.0].map(|value| simd.splat(value));
+    let (zero, one) = (simd.splat(0.0), simd.splat(1.0));
     let negative = simd.subtract(zero, x);
     let distance = simd.maximum(negative, x);
     let far = polynomial(simd, distance, ERF_FAR);
