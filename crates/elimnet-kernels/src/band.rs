@@ -5,6 +5,8 @@
 //! other. A row's zeros on the right are those on the left of the next row, so a row of 7 pixels takes 8. The
 //! windows are walked flat, over the ends of the rows; the few sums there belong to no window.
 
+use std::ops::Range;
+
 use crate::element::Bf16;
 use crate::simd::amx::{BLOCK, STEP, Steps};
 use crate::window::Window;
@@ -70,41 +72,63 @@ impl<'a> Band<'a> {
             * self.window.channels
     }
 
+    /// Pixels that filling writes.
+    pub(crate) fn pixels_filled(&self) -> usize {
+        self.rows_before(self.window.stride[0]) * self.pitch + self.left
+    }
+
     /// The steps of a window's sum, over `[tap_y, tap_x, channel]`.
     pub(crate) fn steps(&self) -> Steps {
         let Window { taps, stride, channels, .. } = *self.window;
         let row = |tap: usize| self.rows_before(tap % stride[0]) + tap / stride[0];
         let taps = (0..taps[0]).flat_map(|y| (0..taps[1]).map(move |x| (y, x)));
         let pixels = taps.map(|(y, x)| (row(y) * self.pitch + x) * channels);
-        Steps::new(pixels.flat_map(|first| (first..first + channels).step_by(STEP)).collect())
+        Steps::of_panel(pixels.flat_map(|first| (first..first + channels).step_by(STEP)))
     }
 
     /// Writes the band of the window rows from `line` on.
     pub(crate) fn fill(&self, image: &[Bf16], line: usize, band: &mut [Bf16]) {
-        let Window { stride, channels, .. } = *self.window;
-        let row_length = self.pitch * channels;
-        let mut rows = band.chunks_exact_mut(row_length);
-        for remainder in 0..stride[0] {
-            for row in 0..self.rows(remainder) {
-                let y = ((line + row) * stride[0] + remainder) as isize + self.window.origin[0];
-                self.fill_row(image, y, rows.next().expect("room for every row"));
-            }
-        }
-        let end = self.rows_before(stride[0]) * row_length;
-        band[end..end + self.left * channels].fill(Bf16::ZERO);
+        self.fill_channels(image, line, 0..self.window.channels, band);
     }
 
-    fn fill_row(&self, image: &[Bf16], y: isize, row: &mut [Bf16]) {
-        let Window { image: [height, width], channels, origin, grid, taps, stride, .. } = *self.window;
+    /// As [`Band::fill`], of some channels alone, next to each other.
+    pub(crate) fn fill_channels(
+        &self,
+        image: &[Bf16],
+        line: usize,
+        channels: Range<usize>,
+        band: &mut [Bf16],
+    ) {
+        let stride = self.window.stride[0];
+        let mut rows = band.chunks_exact_mut(self.pitch * channels.len());
+        for remainder in 0..stride {
+            for row in 0..self.rows(remainder) {
+                let y = ((line + row) * stride + remainder) as isize + self.window.origin[0];
+                self.fill_row(image, y, channels.clone(), rows.next().expect("room for every row"));
+            }
+        }
+        let end = self.rows_before(stride) * self.pitch * channels.len();
+        band[end..end + self.left * channels.len()].fill(Bf16::ZERO);
+    }
+
+    fn fill_row(&self, image: &[Bf16], y: isize, channels: Range<usize>, row: &mut [Bf16]) {
+        let Window { image: [height, width], origin, grid, taps, stride, .. } = *self.window;
         if y < 0 || y >= height as isize {
             return row.fill(Bf16::ZERO);
         }
         let pixels = Self::pixels(width, origin[1], (grid[1] - 1) * stride[1] + taps[1]);
         let first = (origin[1].max(0) as usize).min(width - pixels);
-        let source = &image[(y as usize * width + first) * channels..][..pixels * channels];
-        row[..self.left * channels].fill(Bf16::ZERO);
-        let (inside, right) = row[self.left * channels..].split_at_mut(source.len());
-        inside.copy_from_slice(source);
+        let all = self.window.channels;
+        let source = &image[(y as usize * width + first) * all..][..pixels * all];
+        let (left, rest) = row.split_at_mut(self.left * channels.len());
+        let (inside, right) = rest.split_at_mut(pixels * channels.len());
+        left.fill(Bf16::ZERO);
         right.fill(Bf16::ZERO);
+        if channels.len() == all {
+            return inside.copy_from_slice(source);
+        }
+        for (inside, source) in inside.chunks_exact_mut(channels.len()).zip(source.chunks_exact(all)) {
+            inside.copy_from_slice(&source[channels.clone()]);
+        }
     }
 }

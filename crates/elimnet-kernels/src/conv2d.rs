@@ -14,7 +14,7 @@ use crate::statistics::batch_statistics;
 use crate::threads::Scratch;
 use crate::{dense, depthwise, weight_gradient};
 #[cfg(target_arch = "x86_64")]
-use crate::{element::Bf16, tile_product};
+use crate::{element::Bf16, tile_gradient, tile_product};
 
 /// Zeros around each image, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -322,6 +322,12 @@ pub(crate) fn convolve_weight_gradient<I: Element, O: Element>(
         let (input, output_gradient) = (widened(isa, input), widened(isa, output_gradient));
         depthwise::weight_gradient(isa, conv, &input, &output_gradient, weight_gradient);
     } else {
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(amx), Some(input)) = (isa.amx(), I::as_bf16(input)) {
+            return with_bf16(isa, output_gradient, |output_gradient| {
+                tile_gradient::weight_gradient(isa, amx, conv, input, output_gradient, weight_gradient);
+            });
+        }
         weight_gradient::dense(isa, conv, input, output_gradient, weight_gradient);
     }
 }

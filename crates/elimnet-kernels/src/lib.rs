@@ -37,6 +37,8 @@ mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tile_finish;
 #[cfg(target_arch = "x86_64")]
+mod tile_gradient;
+#[cfg(target_arch = "x86_64")]
 mod tile_pack;
 #[cfg(target_arch = "x86_64")]
 mod tile_product;

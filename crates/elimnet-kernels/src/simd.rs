@@ -17,6 +17,8 @@ pub(crate) mod avx2;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod avx512;
 pub(crate) mod portable;
+#[cfg(target_arch = "x86_64")]
+mod transpose;
 
 /// A computation that is compiled once for each instruction set.
 pub(crate) trait Kernel {

@@ -1,7 +1,7 @@
 //! The right matrix of a product of tiles: bf16, in panels of two tiles' width.
 //!
-//! Layout: for each panel of 32 columns (16 where no more are left), for each step of 32 depths, a tile for each
-//! 16 columns: `[16 pairs of depths][16 columns][2]`. What is beyond the matrix is zero.
+//! Layout: for each panel of 32 columns, for each step of 32 depths, two tiles of 16 columns:
+//! `[16 pairs of depths][16 columns][2]`. What is beyond the matrix is zero.
 
 use rayon::prelude::*;
 
@@ -28,7 +28,6 @@ pub(crate) struct TilePanels {
 #[derive(Clone, Copy)]
 pub(crate) struct TilePanel<'a> {
     pub(crate) right: Operand<'a>,
-    pub(crate) right_step: usize,
     /// Tiles across.
     pub(crate) tiles: usize,
     pub(crate) first_column: usize,
@@ -49,7 +48,7 @@ impl Clone for TilePanels {
 impl TilePanels {
     /// Room for a matrix.
     pub(crate) fn new(depth: usize, columns: usize) -> Self {
-        let length = depth.next_multiple_of(STEP) * columns.next_multiple_of(TILE);
+        let length = depth.next_multiple_of(STEP) * columns.next_multiple_of(BLOCK);
         Self { values: vec![Bf16::ZERO; length + STEP], depth, columns }
     }
 
@@ -59,7 +58,7 @@ impl TilePanels {
     }
 
     fn length(&self) -> usize {
-        self.padded_depth() * self.columns.next_multiple_of(TILE)
+        self.padded_depth() * self.columns.next_multiple_of(BLOCK)
     }
 
     /// Bytes of the panels.
@@ -92,15 +91,13 @@ impl TilePanels {
         (0..self.columns.div_ceil(BLOCK)).map(move |panel| {
             let first_column = panel * BLOCK;
             let columns = BLOCK.min(self.columns - first_column);
-            let tiles = columns.div_ceil(TILE);
             TilePanel {
                 right: Operand {
                     values: &values[first_column * self.padded_depth()..],
                     row: STEP,
                     second: TILE_LENGTH,
                 },
-                right_step: tiles * TILE_LENGTH,
-                tiles,
+                tiles: columns.div_ceil(TILE),
                 first_column,
                 columns,
             }
@@ -116,7 +113,6 @@ fn pack_columns(
     columns: std::ops::Range<usize>,
     packed: &mut [Bf16],
 ) {
-    let tiles = columns.len().div_ceil(TILE);
     let mut rounded = Scratch::<Bf16>::new(depth.next_multiple_of(STEP));
     rounded.fill(Bf16::ZERO);
     for (index, column) in columns.enumerate() {
@@ -124,7 +120,7 @@ fn pack_columns(
         let packed = &mut packed[index / TILE * TILE_LENGTH + index % TILE * 2..];
         let (pairs, _) = rounded.as_chunks::<2>();
         for (step, pairs) in pairs.chunks_exact(TILE).enumerate() {
-            let tile = &mut packed[step * tiles * TILE_LENGTH..];
+            let tile = &mut packed[step * STEP * BLOCK..];
             for (row, pair) in pairs.iter().enumerate() {
                 tile[row * STEP..][..2].copy_from_slice(pair);
             }
@@ -160,8 +156,7 @@ impl Kernel for PackRows<'_, '_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let tiles = self.columns.len().div_ceil(TILE);
-        for (step, packed) in self.packed.chunks_exact_mut(tiles * TILE_LENGTH).enumerate() {
+        for (step, packed) in self.packed.chunks_exact_mut(STEP * BLOCK).enumerate() {
             for pair in 0..TILE {
                 let first = step * STEP + 2 * pair;
                 let none: &[f32] = &[];
@@ -171,7 +166,7 @@ impl Kernel for PackRows<'_, '_> {
                 });
                 for (tile, packed) in packed.chunks_exact_mut(TILE_LENGTH).enumerate() {
                     let packed = &mut packed[pair * STEP..][..STEP];
-                    let columns = tile * TILE..self.columns.len().min((tile + 1) * TILE);
+                    let columns = tile * TILE..self.columns.len().clamp(tile * TILE, (tile + 1) * TILE);
                     for (index, column) in columns.enumerate() {
                         let value = |row: &[f32]| row.get(column).map_or(Bf16::ZERO, |v| Bf16::from_f32(*v));
                         packed[2 * index] = value(even);
@@ -200,7 +195,7 @@ mod tests {
             packed[1].fill(isa, Right::Rows(&|k| &rows[k]));
             let [first, second] = packed.each_ref().map(|packed| {
                 let panels = packed.panels().map(|panel| {
-                    let length = packed.padded_depth() * panel.tiles * TILE;
+                    let length = packed.padded_depth() * BLOCK;
                     panel.right.values[..length].to_vec()
                 });
                 panels.collect::<Vec<_>>().concat()

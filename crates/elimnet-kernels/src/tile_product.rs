@@ -360,7 +360,7 @@ impl<O: Element> Job<'_, O> {
         let source = product.source(lines.len());
         match source {
             Source::Images => {
-                let steps = Steps::new((0..product.window.channels).step_by(STEP).collect());
+                let steps = Steps::of_panel((0..product.window.channels).step_by(STEP));
                 let rows = |image: usize| {
                     let first = (image * product.grid[0] + lines.start) * product.grid[1];
                     Rows {
@@ -397,7 +397,7 @@ impl<O: Element> Job<'_, O> {
                 self.multiply_units(tiles, product, 0, &units, BAND_ROWS, output);
             }
             Source::Gathered(depth) => {
-                let steps = Steps::new((0..depth).step_by(STEP).collect());
+                let steps = Steps::of_panel((0..depth).step_by(STEP));
                 for image in images {
                     for group in 0..product.panels.len() {
                         self.gather_rows(tiles, product, group, (image, lines.clone()), &steps, output);
@@ -521,9 +521,8 @@ impl<O: Element> Job<'_, O> {
             };
             let block = TileBlock {
                 left: Operand { values, row: rows.distance, second: TILE * rows.distance },
-                steps: rows.steps,
                 right: panel.right,
-                right_step: panel.right_step,
+                steps: rows.steps,
                 shape: Shape { down, across: panel.tiles },
             };
             tiles.multiply(block, First::Zero, sums);

@@ -22,7 +22,7 @@ pub(crate) const BLOCK: usize = 2 * TILE;
 /// Sums of a block, row-major.
 pub(crate) type Sums = [f32; BLOCK * BLOCK];
 
-/// Proof that AMX with bf16 is there and the system lets this process use it; [`Amx::detect`] is the only
+/// Proof that AMX with bf16 (and AVX-512 beside it) is there and the system lets this process use it; [`Amx::detect`] is the only
 /// constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Amx(());
@@ -42,10 +42,15 @@ impl Amx {
     }
 }
 
-/// CPUID's AMX-BF16 and AMX-TILE.
+/// CPUID's AMX-BF16 and AMX-TILE, and AVX-512.
 fn has_instructions() -> bool {
+    let has_avx512 = is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx2");
     // Leaf 7 exists wherever AVX-512 does.
-    if !is_x86_feature_detected!("avx512f") {
+    if !has_avx512 {
         return false;
     }
     let features = __cpuid_count(7, 0).edx;
@@ -128,21 +133,29 @@ pub(crate) struct Operand<'a> {
     pub(crate) second: usize,
 }
 
-/// Where each step's first tile starts.
+/// Where each step's first tiles start in the two operands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Steps {
-    /// In bytes.
-    offsets: Vec<usize>,
-    /// The largest, in values.
-    furthest: usize,
+    /// Left and right, in bytes.
+    offsets: Vec<[usize; 2]>,
+    /// The largest of each, in values.
+    furthest: [usize; 2],
 }
 
 impl Steps {
-    /// From the first value of each step's first tile.
-    pub(crate) fn new(mut offsets: Vec<usize>) -> Self {
-        let furthest = offsets.iter().copied().max().unwrap_or(0);
-        offsets.iter_mut().for_each(|offset| *offset *= size_of::<Bf16>());
-        Self { offsets, furthest }
+    /// From the first values, left and right, of each step's first tiles.
+    pub(crate) fn new(offsets: impl Iterator<Item = [usize; 2]>) -> Self {
+        let mut furthest = [0, 0];
+        let offset = |offset: [usize; 2]| {
+            furthest = [0, 1].map(|side| furthest[side].max(offset[side]));
+            offset.map(|values| values * size_of::<Bf16>())
+        };
+        Self { offsets: offsets.map(offset).collect(), furthest }
+    }
+
+    /// Of a left operand and a packed panel of two tiles across.
+    pub(crate) fn of_panel(left: impl Iterator<Item = usize>) -> Self {
+        Self::new(left.enumerate().map(|(step, left)| [left, step * STEP * BLOCK]))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -172,11 +185,8 @@ impl Operand<'_> {
 #[derive(Clone, Copy)]
 pub(crate) struct TileBlock<'a> {
     pub(crate) left: Operand<'a>,
-    /// Of the left operand.
-    pub(crate) steps: &'a Steps,
     pub(crate) right: Operand<'a>,
-    /// From a step of the right operand to the next, in values.
-    pub(crate) right_step: usize,
+    pub(crate) steps: &'a Steps,
     pub(crate) shape: Shape,
 }
 
@@ -185,7 +195,6 @@ pub(crate) struct TileBlock<'a> {
 pub(crate) enum First {
     Zero,
     /// What is there already.
-    #[allow(dead_code)] // for the weight gradient
     Sums,
 }
 
@@ -195,10 +204,10 @@ impl Tiles {
     /// # Panics
     /// If an operand is not as large as the steps need, or there are no steps.
     pub(crate) fn multiply(&self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
-        let TileBlock { left, steps, right, right_step, shape } = block;
+        let TileBlock { left, right, steps, shape } = block;
         assert!(steps.len() > 0 && (1..=2).contains(&shape.down) && (1..=2).contains(&shape.across));
-        left.check(steps.furthest, shape.down);
-        right.check((steps.len() - 1) * right_step, shape.across);
+        left.check(steps.furthest[0], shape.down);
+        right.check(steps.furthest[1], shape.across);
         let bytes = |values: usize| values * size_of::<Bf16>();
         let pointers = Pointers {
             offsets: steps.offsets.as_ptr(),
@@ -209,7 +218,6 @@ impl Tiles {
             right: right.values.as_ptr(),
             right_row: bytes(right.row),
             right_second: bytes(right.second),
-            right_step: bytes(right_step),
         };
         // SAFETY: `self` proves that the tiles are configured. What the steps load is inside the operands (checked
         // above; the offsets are in bytes, see `Steps`), and `sums` has room for four tiles. The compiler does
@@ -238,7 +246,7 @@ impl Tiles {
 
 /// Operands as the instructions want them; distances in bytes.
 struct Pointers {
-    offsets: *const usize,
+    offsets: *const [usize; 2],
     steps: usize,
     left: *const Bf16,
     left_row: usize,
@@ -246,7 +254,6 @@ struct Pointers {
     right: *const Bf16,
     right_row: usize,
     right_second: usize,
-    right_step: usize,
 }
 
 /// # Safety
@@ -296,24 +303,23 @@ macro_rules! steps {
                 asm!(
                     "2:",
                     "mov {place}, qword ptr [{offsets}]",
-                    "add {offsets}, 8",
+                    "mov {other}, qword ptr [{offsets} + 8]",
+                    "add {offsets}, 16",
                     "add {place}, {left}",
-                    "lea {other}, [{right} + {right_second}]",
+                    "add {other}, {right}",
                     $($instruction,)*
-                    "add {right}, {right_step}",
                     "dec {steps}",
                     "jnz 2b",
-                    "/* {left_second} {right_second} {other} */",
+                    "/* {left_second} {right_second} */",
                     offsets = inout(reg) pointers.offsets => _,
                     place = out(reg) _,
                     other = out(reg) _,
                     left = in(reg) pointers.left,
                     left_row = in(reg) pointers.left_row,
                     left_second = in(reg) pointers.left_second,
-                    right = inout(reg) pointers.right => _,
+                    right = in(reg) pointers.right,
                     right_row = in(reg) pointers.right_row,
                     right_second = in(reg) pointers.right_second,
-                    right_step = in(reg) pointers.right_step,
                     steps = inout(reg) pointers.steps => _,
                     options(nostack, readonly),
                 );
@@ -325,8 +331,9 @@ macro_rules! steps {
 steps!(
     multiply_2x2,
     "tileloadd tmm4, [{place} + 1*{left_row}]",
-    "tileloadd tmm6, [{right} + 1*{right_row}]",
+    "tileloadd tmm6, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm0, tmm4, tmm6",
+    "add {other}, {right_second}",
     "tileloadd tmm7, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm1, tmm4, tmm7",
     "add {place}, {left_second}",
@@ -337,7 +344,7 @@ steps!(
 steps!(
     multiply_2x1,
     "tileloadd tmm4, [{place} + 1*{left_row}]",
-    "tileloadd tmm6, [{right} + 1*{right_row}]",
+    "tileloadd tmm6, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm0, tmm4, tmm6",
     "add {place}, {left_second}",
     "tileloadd tmm5, [{place} + 1*{left_row}]",
@@ -346,15 +353,16 @@ steps!(
 steps!(
     multiply_1x2,
     "tileloadd tmm4, [{place} + 1*{left_row}]",
-    "tileloadd tmm6, [{right} + 1*{right_row}]",
+    "tileloadd tmm6, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm0, tmm4, tmm6",
+    "add {other}, {right_second}",
     "tileloadd tmm7, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm1, tmm4, tmm7"
 );
 steps!(
     multiply_1x1,
     "tileloadd tmm4, [{place} + 1*{left_row}]",
-    "tileloadd tmm6, [{right} + 1*{right_row}]",
+    "tileloadd tmm6, [{other} + 1*{right_row}]",
     "tdpbf16ps tmm0, tmm4, tmm6"
 );
 
@@ -373,14 +381,13 @@ mod tests {
         let depth = 3 * STEP;
         let left: Vec<_> = (0..BLOCK * depth).map(|place| Bf16::from_f32(value(place))).collect();
         let right: Vec<_> = (0..depth * BLOCK).map(|place| Bf16::from_f32(value(place + 3))).collect();
-        let steps = Steps::new(vec![0, STEP, 2 * STEP]);
+        let steps = Steps::new([0, 1, 2].map(|step| [step * STEP, step * STEP * BLOCK]).into_iter());
         for shape in [[1, 1], [1, 2], [2, 1], [2, 2]].map(|[down, across]| Shape { down, across }) {
             // `right`: pairs of the depth, then columns.
             let block = TileBlock {
                 left: Operand { values: &left, row: depth, second: TILE * depth },
-                steps: &steps,
                 right: Operand { values: &right, row: 2 * BLOCK, second: 2 * TILE },
-                right_step: STEP * BLOCK,
+                steps: &steps,
                 shape,
             };
             let tiles = amx.configure();

@@ -1,0 +1,494 @@
+//! Gradient of a dense convolution to its weight on tiles: the bf16 path of [`crate::weight_gradient`].
+//!
+//! The sum runs over pixels, so both operands must be laid out anew: the left one turned, so that a channel's
+//! pixels follow each other, the right one with neighbouring pixels in pairs. The output gradient is turned,
+//! as it has no taps; of the input there are pairs that start at even and at odd pixels, so that every tap is
+//! one distance away and nothing is unrolled. Positions that are no windows hold zeros in the gradient. For a
+//! pointwise convolution the one with fewer channels is turned, which costs more.
+//!
+//! A task takes some channels and a part of the pixels; parts depend on the shape alone and are added in order.
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::band::Band;
+use crate::conv2d::Conv2d;
+use crate::dense::window;
+use crate::element::Bf16;
+use crate::isa::Isa;
+use crate::simd::amx::{Amx, BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
+use crate::simd::{Kernel, Simd};
+use crate::threads::{Scratch, piece_length};
+use crate::window::Window;
+
+/// Channels of the turned operand that a task takes.
+const CHANNELS: usize = 64;
+/// Columns of the paired operand that are laid out at once.
+const COLUMNS: usize = 64;
+/// Pixels that are laid out at once: both operands then stay in the second-level cache.
+const PIXELS: usize = 1024;
+/// Tasks to cut a gradient into where its size allows it.
+const TASKS: usize = 8;
+/// Values that the parts may take together (32 MiB).
+const PARTS_LENGTH: usize = 8 << 20;
+
+pub(crate) fn weight_gradient(
+    isa: Isa,
+    amx: Amx,
+    conv: &Conv2d,
+    input: &[Bf16],
+    output_gradient: &[Bf16],
+    weight_gradient: &mut [f32],
+) {
+    let gradient = Gradient::new(isa, amx, conv, input, output_gradient);
+    let sums_length = gradient.task_blocks() * BLOCK * BLOCK;
+    let mut sums = Scratch::<f32>::new(gradient.tasks() * sums_length);
+    sums.par_chunks_exact_mut(sums_length).enumerate().for_each(|(task, sums)| {
+        let (blocks, _) = sums.as_chunks_mut();
+        gradient.run(gradient.task(task), blocks);
+    });
+    let filter = weight_gradient.len() / conv.out_channels;
+    weight_gradient.par_chunks_exact_mut(filter).enumerate().for_each(|(channel, filter)| {
+        gradient.collect(channel, &sums, filter);
+    });
+}
+
+/// How the windows of the input become the paired operand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// They are its pixels.
+    Pixels,
+    /// Rows of padded pixels, walked flat; that many pixels from a row to the next.
+    Band(usize),
+    /// One by one.
+    Gathered,
+}
+
+struct Gradient<'a> {
+    isa: Isa,
+    amx: Amx,
+    conv: &'a Conv2d,
+    window: Window,
+    layout: Layout,
+    input: &'a [Bf16],
+    output_gradient: &'a [Bf16],
+    /// Images, rows and columns of windows in one; pointwise windows are one column of one image.
+    batch: usize,
+    grid: [usize; 2],
+    /// Whether the input is turned and the gradient paired.
+    swapped: bool,
+    /// Channels of a group of the turned operand, and of a task.
+    channels: usize,
+    task_channels: usize,
+    /// Columns of a group of the paired operand.
+    columns: usize,
+    parts: usize,
+    /// Lines of a part but the last.
+    part_lines: usize,
+}
+
+/// What a task sums up.
+struct Task {
+    group: usize,
+    channels: Range<usize>,
+    /// Counted through all images.
+    lines: Range<usize>,
+}
+
+/// Some lines of one image, and where they start in the operands of a chunk.
+struct Segment {
+    image: usize,
+    lines: Range<usize>,
+    turned: usize,
+    paired: usize,
+    /// Positions, with those between the lines.
+    count: usize,
+}
+
+impl<'a> Gradient<'a> {
+    fn new(isa: Isa, amx: Amx, conv: &'a Conv2d, input: &'a [Bf16], output_gradient: &'a [Bf16]) -> Self {
+        let window = window(conv);
+        let band = Band::new(&window, 1).filter(|_| window.stride == [1, 1]);
+        let layout = match band {
+            _ if window.is_pointwise() => Layout::Pixels,
+            Some(band) => Layout::Band(band.windows_in_a_row()),
+            None => Layout::Gathered,
+        };
+        let (batch, grid) = match layout {
+            Layout::Pixels => (1, [window.rows(), 1]),
+            _ => (window.batch, window.grid),
+        };
+        let [inputs, outputs] = [window.columns(), conv.group_out_channels()];
+        let swapped = layout == Layout::Pixels && inputs < outputs;
+        let [channels, columns] = if swapped { [inputs, outputs] } else { [outputs, inputs] };
+        let task_channels = piece_length(channels, CHANNELS).next_multiple_of(BLOCK);
+        let channel_tasks = conv.groups * channels.div_ceil(task_channels);
+        let lines = batch * grid[0];
+        let affordable = (PARTS_LENGTH / conv.weight_len()).max(1);
+        let worthwhile = (lines * grid[1] / PIXELS).max(1);
+        let parts = TASKS.div_ceil(channel_tasks).min(affordable).min(worthwhile).min(lines);
+        let part_lines = lines.div_ceil(parts);
+        let parts = lines.div_ceil(part_lines);
+        Self {
+            isa,
+            amx,
+            conv,
+            window,
+            layout,
+            input,
+            output_gradient,
+            batch,
+            grid,
+            swapped,
+            channels,
+            task_channels,
+            columns,
+            parts,
+            part_lines,
+        }
+    }
+
+    fn channel_tasks(&self) -> usize {
+        self.channels.div_ceil(self.task_channels)
+    }
+
+    fn tasks(&self) -> usize {
+        self.conv.groups * self.channel_tasks() * self.parts
+    }
+
+    /// Blocks of sums of a task: for each 32 columns, those of its channels.
+    fn task_blocks(&self) -> usize {
+        self.columns.div_ceil(BLOCK) * (self.task_channels / BLOCK)
+    }
+
+    /// Parts of the same channels follow each other.
+    fn task(&self, task: usize) -> Task {
+        let (part, rest) = (task % self.parts, task / self.parts);
+        let first = rest % self.channel_tasks() * self.task_channels;
+        Task {
+            group: rest / self.channel_tasks(),
+            channels: first..self.channels.min(first + self.task_channels),
+            lines: part * self.part_lines..(self.batch * self.grid[0]).min((part + 1) * self.part_lines),
+        }
+    }
+
+    fn run(&self, task: Task, sums: &mut [Sums]) {
+        let tiles = self.amx.configure();
+        let chunk = (PIXELS / self.pitch()).max(1);
+        for first in task.lines.clone().step_by(chunk) {
+            let lines = first..task.lines.end.min(first + chunk);
+            let start = if first == task.lines.start { First::Zero } else { First::Sums };
+            self.add_lines(&tiles, &task, lines, start, sums);
+        }
+    }
+
+    /// Positions from a line to the next.
+    fn pitch(&self) -> usize {
+        match self.layout {
+            Layout::Band(pitch) => pitch,
+            _ => self.grid[1],
+        }
+    }
+
+    /// The furthest tap, in positions.
+    fn reach(&self) -> usize {
+        match self.layout {
+            Layout::Band(pitch) => (self.window.taps[0] - 1) * pitch + self.window.taps[1] - 1,
+            _ => 0,
+        }
+    }
+
+    /// `lines` in pieces that lie in one image each.
+    fn segments(&self, lines: Range<usize>) -> Vec<Segment> {
+        let mut segments = Vec::new();
+        if self.layout != Layout::Band(self.pitch()) {
+            let count = lines.len() * self.grid[1];
+            segments.push(Segment { image: 0, lines, turned: 0, paired: 0, count });
+            return segments;
+        }
+        let (mut turned, mut paired) = (0, 0);
+        let mut line = lines.start;
+        while line < lines.end {
+            let [image, first] = [line / self.grid[0], line % self.grid[0]];
+            let end = self.grid[0].min(first + lines.end - line);
+            let count = (end - first - 1) * self.pitch() + self.grid[1];
+            segments.push(Segment { image, lines: first..end, turned, paired, count });
+            turned += count.next_multiple_of(STEP);
+            paired += self.segment_pixels(end - first);
+            line += end - first;
+        }
+        segments
+    }
+
+    /// Pixels of the paired operand for some lines of an image: all that steps and taps reach.
+    fn segment_pixels(&self, lines: usize) -> usize {
+        let positions = (lines * self.pitch()).next_multiple_of(STEP) + self.reach() + 2;
+        let band = Band::new(&self.window, lines).map_or(0, |band| band.pixels_filled());
+        positions.max(band).next_multiple_of(2)
+    }
+
+    fn add_lines(&self, tiles: &Tiles, task: &Task, lines: Range<usize>, start: First, sums: &mut [Sums]) {
+        let segments = self.segments(lines.clone());
+        let Some(last) = segments.last() else { return };
+        let positions = last.turned + last.count.next_multiple_of(STEP);
+        // A distance of a multiple of 4 KiB would put all rows of a tile in one set of the cache.
+        let distance = positions + STEP;
+        let mut turned = Scratch::<Bf16>::new(self.task_channels * distance);
+        self.turn(task, &lines, &segments, positions, &mut turned, distance);
+        let block = match self.layout {
+            Layout::Band(_) => self.window.group_channels,
+            _ => self.columns,
+        };
+        for columns in (0..block).step_by(COLUMNS) {
+            let columns = columns..block.min(columns + COLUMNS);
+            let width = columns.len().next_multiple_of(TILE);
+            let pixels = match self.layout {
+                Layout::Band(_) => last.paired + self.segment_pixels(last.lines.len()),
+                _ => positions,
+            };
+            let odd_length = if self.has_odd_taps() { pixels * width } else { 0 };
+            let mut even = Scratch::<Bf16>::new(pixels * width);
+            let mut odd = Scratch::<Bf16>::new(odd_length);
+            self.pair(task, &lines, &segments, columns.clone(), pixels, [&mut even, &mut odd]);
+            let step = |segment: &Segment| {
+                let (turned, paired) = (segment.turned, segment.paired);
+                let steps = (0..segment.count).step_by(STEP);
+                steps.map(move |position| [turned + position, (paired + position) * width])
+            };
+            let steps = Steps::new(segments.iter().flat_map(step));
+            self.multiply(tiles, task, &turned, distance, [&even, &odd], &steps, columns, start, sums);
+        }
+    }
+
+    fn has_odd_taps(&self) -> bool {
+        let is_odd = |pitch| pitch % 2 == 1 && self.window.taps[0] > 1;
+        matches!(self.layout, Layout::Band(pitch) if self.window.taps[1] > 1 || is_odd(pitch))
+    }
+
+    /// All taps and channels by some columns.
+    #[allow(clippy::too_many_arguments)] // both operands and where they are
+    fn multiply(
+        &self,
+        tiles: &Tiles,
+        task: &Task,
+        turned: &[Bf16],
+        distance: usize,
+        paired: [&[Bf16]; 2],
+        steps: &Steps,
+        columns: Range<usize>,
+        start: First,
+        sums: &mut [Sums],
+    ) {
+        let width = columns.len().next_multiple_of(TILE);
+        let blocks_down = self.task_channels / BLOCK;
+        let taps = match self.layout {
+            Layout::Band(_) => self.window.taps,
+            _ => [1, 1],
+        };
+        for first in columns.clone().step_by(BLOCK) {
+            let across = (columns.end - first).min(BLOCK).div_ceil(TILE);
+            for tap in 0..taps[0] * taps[1] {
+                let offset = tap / taps[1] * self.pitch() + tap % taps[1];
+                let pairs = &paired[offset % 2][offset / 2 * 2 * width + (first - columns.start) * 2..];
+                let column = (tap * self.window.group_channels + first) / BLOCK;
+                for (index, sums) in sums[column * blocks_down..][..blocks_down].iter_mut().enumerate() {
+                    let Some(rows) = task.channels.len().checked_sub(index * BLOCK).filter(|rows| *rows > 0)
+                    else {
+                        continue;
+                    };
+                    let down = rows.min(BLOCK).div_ceil(TILE);
+                    let block = TileBlock {
+                        left: Operand {
+                            values: &turned[index * BLOCK * distance..],
+                            row: distance,
+                            second: TILE * distance,
+                        },
+                        right: Operand { values: pairs, row: 2 * width, second: 2 * TILE },
+                        steps,
+                        shape: Shape { down, across },
+                    };
+                    tiles.multiply(block, start, sums);
+                }
+            }
+        }
+    }
+
+    /// The turned operand's rows in memory: values, channels of a row, first channel of the task.
+    fn turned_source(&self, task: &Task) -> (&[Bf16], usize, usize) {
+        let first = task.group * self.channels + task.channels.start;
+        match self.swapped {
+            true => (self.input, self.conv.in_channels, first),
+            false => (self.output_gradient, self.conv.out_channels, first),
+        }
+    }
+
+    fn turn(
+        &self,
+        task: &Task,
+        lines: &Range<usize>,
+        segments: &[Segment],
+        positions: usize,
+        turned: &mut [Bf16],
+        distance: usize,
+    ) {
+        let (source, row, first) = self.turned_source(task);
+        let count = task.channels.len();
+        if !matches!(self.layout, Layout::Band(_)) {
+            let rows = lines.start * self.grid[1]..lines.end * self.grid[1];
+            let source = &source[rows.start * row + first..];
+            return self.turn_rows(source, row, rows.len(), count, turned, distance);
+        }
+        let width = count.next_multiple_of(TILE);
+        let mut flat = Scratch::<Bf16>::new(positions * width);
+        flat.fill(Bf16::ZERO);
+        for segment in segments {
+            for (index, line) in segment.lines.clone().enumerate() {
+                let pixel = (segment.image * self.grid[0] + line) * self.grid[1];
+                let target = &mut flat[(segment.turned + index * self.pitch()) * width..];
+                let source = &source[pixel * row + first..];
+                for x in 0..self.grid[1] {
+                    target[x * width..][..count].copy_from_slice(&source[x * row..][..count]);
+                }
+            }
+        }
+        self.turn_rows(&flat, width, positions, width, turned, distance);
+    }
+
+    /// Turns `rows` rows of `columns` values; zeros up to whole steps and tiles.
+    fn turn_rows(
+        &self,
+        source: &[Bf16],
+        row: usize,
+        rows: usize,
+        columns: usize,
+        turned: &mut [Bf16],
+        distance: usize,
+    ) {
+        for column in (0..columns).step_by(TILE) {
+            let width = TILE.min(columns - column);
+            for first in (0..rows).step_by(STEP) {
+                let height = STEP.min(rows - first);
+                let turned = &mut turned[column * distance + first..];
+                let source = &source[first * row + column..];
+                if width == TILE && height == STEP {
+                    self.amx.transpose(source, row, turned, distance);
+                    continue;
+                }
+                let mut whole = [Bf16::ZERO; STEP * TILE];
+                for (index, whole) in whole.chunks_exact_mut(TILE).take(height).enumerate() {
+                    whole[..width].copy_from_slice(&source[index * row..][..width]);
+                }
+                self.amx.transpose(&whole, TILE, turned, distance);
+            }
+        }
+    }
+
+    /// Fills the paired operand with some columns of `pixels` pixels.
+    fn pair(
+        &self,
+        task: &Task,
+        lines: &Range<usize>,
+        segments: &[Segment],
+        columns: Range<usize>,
+        pixels: usize,
+        [even, odd]: [&mut [Bf16]; 2],
+    ) {
+        let width = columns.len();
+        let mut rows = Scratch::<Bf16>::new(0);
+        let (source, distance, count) = match self.layout {
+            Layout::Pixels => {
+                let (source, row) = match self.swapped {
+                    true => (self.output_gradient, self.conv.out_channels),
+                    false => (self.input, self.conv.in_channels),
+                };
+                let first = task.group * self.columns + columns.start;
+                (&source[lines.start * row + first..], row, lines.len())
+            }
+            Layout::Gathered => {
+                let pixels = lines.start * self.grid[1]..lines.end * self.grid[1];
+                rows = Scratch::new(pixels.len() * width);
+                let first = task.group * self.window.group_channels;
+                self.window.gather(self.input, first, pixels.clone(), columns, &mut rows, width);
+                (&rows[..], width, pixels.len())
+            }
+            Layout::Band(_) => {
+                rows = Scratch::new(pixels * width);
+                let image_length = self.input.len() / self.batch;
+                for segment in segments {
+                    let Some(band) = Band::new(&self.window, segment.lines.len()) else { continue };
+                    let image = &self.input[segment.image * image_length..][..image_length];
+                    let length = self.segment_pixels(segment.lines.len()) * width;
+                    let rows = &mut rows[segment.paired * width..][..length];
+                    band.fill_channels(image, segment.lines.start, columns.clone(), rows);
+                    rows[band.pixels_filled() * width..].fill(Bf16::ZERO);
+                }
+                (&rows[..], width, pixels)
+            }
+        };
+        self.isa.run(PairRows { source, distance, rows: count, width, paired: even });
+        if !odd.is_empty() {
+            let source = &source[distance..];
+            self.isa.run(PairRows { source, distance, rows: count - 1, width, paired: odd });
+        }
+        drop(rows);
+    }
+
+    /// The gradient of output channel `channel`'s filter: the parts' sums, in order.
+    fn collect(&self, channel: usize, sums: &[f32], filter: &mut [f32]) {
+        let outputs = self.conv.group_out_channels();
+        let (group, output) = (channel / outputs, channel % outputs);
+        let task_length = self.task_blocks() * BLOCK * BLOCK;
+        let blocks_down = self.task_channels / BLOCK;
+        for (index, value) in filter.iter_mut().enumerate() {
+            let [row, column] = if self.swapped { [index, output] } else { [output, index] };
+            let task = (group * self.channel_tasks() + row / self.task_channels) * self.parts;
+            let row = row % self.task_channels;
+            let block = column / BLOCK * blocks_down + row / BLOCK;
+            let place = (block * BLOCK + row % BLOCK) * BLOCK + column % BLOCK;
+            let part = |part: usize| sums[(task + part) * task_length + place];
+            *value = (1..self.parts).fold(part(0), |sum, index| sum + part(index));
+        }
+    }
+}
+
+/// `paired[row / 2][column][row % 2] = source[row][column]`, zeros where there is no such row or column; a paired
+/// row is as wide as whole tiles.
+struct PairRows<'a> {
+    source: &'a [Bf16],
+    distance: usize,
+    rows: usize,
+    width: usize,
+    paired: &'a mut [Bf16],
+}
+
+impl Kernel for PairRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { source, distance, rows, width, paired } = self;
+        let paired_width = 2 * width.next_multiple_of(TILE);
+        for (pair, paired) in paired.chunks_exact_mut(paired_width).enumerate() {
+            let first = 2 * pair;
+            let (paired, beyond) = paired.split_at_mut(2 * width);
+            beyond.fill(Bf16::ZERO);
+            if first + 1 < rows {
+                let (even, odd) =
+                    (&source[first * distance..][..width], &source[(first + 1) * distance..][..width]);
+                let (paired, _) = paired.as_chunks_mut::<2>();
+                for ((paired, even), odd) in paired.iter_mut().zip(even).zip(odd) {
+                    *paired = [*even, *odd];
+                }
+            } else if first < rows {
+                let even = &source[first * distance..][..width];
+                let (paired, _) = paired.as_chunks_mut::<2>();
+                for (paired, even) in paired.iter_mut().zip(even) {
+                    *paired = [*even, Bf16::ZERO];
+                }
+            } else {
+                paired.fill(Bf16::ZERO);
+            }
+        }
+    }
+}
