@@ -4,17 +4,17 @@
 //! channel is on its own ([`crate::depthwise`]). Winograd's and FFT algorithms were left out: their rounding
 //! has no bound as tight, and the bf16 tiles to come gain nothing from them.
 
-use crate::activation::activate_in_place;
-use crate::element::{Element, narrow, widen};
-use crate::elementwise::add_assign;
+use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::filter::{Layout, PackedFilter};
 use crate::isa::Isa;
-use crate::statistics::batch_statistics;
-use crate::threads::Scratch;
 use crate::{dense, depthwise, weight_gradient};
 #[cfg(target_arch = "x86_64")]
-use crate::{element::Bf16, tile_gradient, tile_product};
+use crate::{
+    element::{Bf16, narrow, widen},
+    threads::Scratch,
+    tile_gradient, tile_product,
+};
 
 /// Zeros around each image, in pixels.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -183,7 +183,7 @@ pub(crate) fn convolve<I: Element, O: Element>(
         return;
     }
     match layout {
-        Layout::Depthwise(weight) => depthwise_forward(isa, conv, input, weight, epilogue, output),
+        Layout::Depthwise(weight) => depthwise::forward(isa, conv, input, weight, epilogue, output),
         Layout::Dense(products) => dense::forward(isa, conv, input, &products[0], epilogue, output),
         #[cfg(target_arch = "x86_64")]
         Layout::Tiles(amx, products) => {
@@ -194,43 +194,14 @@ pub(crate) fn convolve<I: Element, O: Element>(
     }
 }
 
-fn depthwise_forward<I: Element, O: Element>(
-    isa: Isa,
-    conv: &Conv2d,
-    input: &[I],
-    weight: &[f32],
-    epilogue: Epilogue<'_, O>,
-    output: &mut [O],
-) {
-    let widened = widened(isa, input);
-    let mut sums = Scratch::new(output.len());
-    depthwise::forward(isa, conv, &widened, weight, epilogue.bias, &mut sums);
-    if let Some(moments) = epilogue.moments {
-        batch_statistics(isa, &sums, moments.mean, moments.variance);
-    }
-    if let Some(shortcut) = epilogue.shortcut {
-        let mut values = Scratch::new(shortcut.len());
-        widen(isa, shortcut, &mut values);
-        add_assign(isa, &mut sums, &values);
-    }
-    activate_in_place(isa, epilogue.activation, &mut sums);
-    narrow(isa, &sums, output);
-}
-
-/// A copy as f32.
-pub(crate) fn widened<E: Element>(isa: Isa, elements: &[E]) -> Scratch {
-    let mut values = Scratch::new(elements.len());
-    widen(isa, elements, &mut values);
-    values
-}
-
 /// Calls `function` with the elements as bf16: with themselves, if that is what they are.
 #[cfg(target_arch = "x86_64")]
 fn with_bf16<E: Element>(isa: Isa, elements: &[E], function: impl FnOnce(&[Bf16])) {
     if let Some(elements) = E::as_bf16(elements) {
         return function(elements);
     }
-    let values = widened(isa, elements);
+    let mut values = Scratch::<f32>::new(elements.len());
+    widen(isa, elements, &mut values);
     let mut rounded = Scratch::<Bf16>::new(elements.len());
     narrow(isa, &values, &mut rounded);
     function(&rounded);
@@ -269,9 +240,7 @@ pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
     }
     match layout {
         Layout::Depthwise(weight) => {
-            let mut gradient = Scratch::new(input_gradient.len());
-            depthwise::input_gradient(isa, conv, &widened(isa, output_gradient), weight, &mut gradient);
-            narrow(isa, &gradient, input_gradient);
+            depthwise::input_gradient(isa, conv, output_gradient, weight, input_gradient);
         }
         Layout::Dense(products) => {
             dense::input_gradient(isa, conv, output_gradient, products, input_gradient);
@@ -319,8 +288,7 @@ pub(crate) fn convolve_weight_gradient<I: Element, O: Element>(
     if output_gradient.is_empty() {
         weight_gradient.fill(0.0);
     } else if conv.is_depthwise() {
-        let (input, output_gradient) = (widened(isa, input), widened(isa, output_gradient));
-        depthwise::weight_gradient(isa, conv, &input, &output_gradient, weight_gradient);
+        depthwise::weight_gradient(isa, conv, input, output_gradient, weight_gradient);
     } else {
         #[cfg(target_arch = "x86_64")]
         if let (Some(amx), Some(input)) = (isa.amx(), I::as_bf16(input)) {

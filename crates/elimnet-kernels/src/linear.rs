@@ -1,7 +1,7 @@
 //! Fully connected layers: pointwise convolutions over rows.
 
 use crate::columns::column_sums;
-use crate::conv2d::{Conv2d, Padding, convolve, convolve_input_gradient, convolve_weight_gradient, widened};
+use crate::conv2d::{Conv2d, Padding, convolve, convolve_input_gradient, convolve_weight_gradient};
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::filter::PackedFilter;
@@ -83,6 +83,6 @@ pub fn linear_parameter_gradients<I: Element, O: Element>(
     convolve_weight_gradient(isa, &sizes.pointwise(), input, output_gradient, weight_gradient);
     if let Some(bias_gradient) = bias_gradient {
         assert_eq!(bias_gradient.len(), sizes.out_features, "length of the bias gradient of {sizes:?}");
-        column_sums(isa, &widened(isa, output_gradient), bias_gradient);
+        column_sums(isa, output_gradient, bias_gradient);
     }
 }

@@ -10,6 +10,7 @@ use crate::conv2d::{Conv2d, Padding};
 use crate::depthwise;
 use crate::element::Element;
 use crate::elementwise::Images;
+use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
 use crate::threads::Scratch;
@@ -247,10 +248,11 @@ fn windows(pool: &Pool2d, axis: usize, at: usize, windows: usize) -> impl Iterat
 ///
 /// # Panics
 /// If a length is not the product of its shape, or the padding is more than half of the window.
-pub fn avg_pool2d(isa: Isa, pool: &Pool2d, input: &[f32], output: &mut [f32]) {
+pub fn avg_pool2d<E: Element>(isa: Isa, pool: &Pool2d, input: &[E], output: &mut [E]) {
     pool.check(input.len(), output.len());
     if !output.is_empty() {
-        depthwise::forward(isa, &pool.convolution(), input, &mean_weights(pool), None, output);
+        let epilogue = Epilogue::default();
+        depthwise::forward(isa, &pool.convolution(), input, &mean_weights(pool), epilogue, output);
     }
 }
 
@@ -258,7 +260,12 @@ pub fn avg_pool2d(isa: Isa, pool: &Pool2d, input: &[f32], output: &mut [f32]) {
 ///
 /// # Panics
 /// As [`avg_pool2d`].
-pub fn avg_pool2d_gradient(isa: Isa, pool: &Pool2d, output_gradient: &[f32], input_gradient: &mut [f32]) {
+pub fn avg_pool2d_gradient<E: Element>(
+    isa: Isa,
+    pool: &Pool2d,
+    output_gradient: &[E],
+    input_gradient: &mut [E],
+) {
     pool.check(input_gradient.len(), output_gradient.len());
     if !input_gradient.is_empty() {
         let weights = mean_weights(pool);

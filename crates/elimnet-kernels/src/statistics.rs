@@ -37,8 +37,8 @@ pub fn batch_statistics<E: Element>(isa: Isa, x: &[E], mean: &mut [f32], varianc
 /// in the order of the pieces.
 pub(crate) struct TaskMoments {
     rows: f64,
-    means: Vec<f32>,
-    squares: Vec<f32>,
+    means: Vec<f64>,
+    squares: Vec<f64>,
 }
 
 impl TaskMoments {
@@ -51,7 +51,21 @@ impl TaskMoments {
         let (table, function) = (folded(channels, &means), Squares);
         let parameters = [&table[..]];
         let squares = isa.run(Rows { channels, length, function, parameters, inputs, outputs: [] });
-        Self { rows: rows as f64, means, squares }
+        let wide = |values: Vec<f32>| values.into_iter().map(f64::from).collect();
+        Self { rows: rows as f64, means: wide(means), squares: wide(squares) }
+    }
+
+    /// Of `rows` rows of which `sums` holds, by channel, pivots, the sums of the distances to them, and those
+    /// of the distances' squares; nothing where `sums` is empty.
+    pub(crate) fn around_pivots(rows: usize, channels: usize, sums: &[f32]) -> Self {
+        let rows = rows as f64;
+        let (mut means, mut squares) = (Vec::new(), Vec::new());
+        for channel in 0..channels.min(sums.len()) {
+            let [pivot, sum, square] = [0, 1, 2].map(|moment| f64::from(sums[moment * channels + channel]));
+            means.push(pivot + sum / rows);
+            squares.push((square - sum * sum / rows).max(0.0));
+        }
+        Self { rows, means, squares }
     }
 
     /// Mean and biased variance of each channel over all parts, in their order.
@@ -64,9 +78,9 @@ impl TaskMoments {
             for ((mean, squares), (part_mean, part_squares)) in
                 sums.iter_mut().zip(part.means.iter().zip(&part.squares))
             {
-                let distance = f64::from(*part_mean) - *mean;
+                let distance = part_mean - *mean;
                 *mean += distance * part.rows / total;
-                *squares += f64::from(*part_squares) + distance * distance * rows * part.rows / total;
+                *squares += part_squares + distance * distance * rows * part.rows / total;
             }
             rows = total;
         }

@@ -1,0 +1,261 @@
+//! Gradient of a depthwise convolution to its weight: the products of each output pixel's gradient with what
+//! its window sees, summed over all pixels.
+
+use rayon::prelude::*;
+
+use super::line::source_rows;
+use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, Window, span};
+use super::with_window;
+use crate::conv2d::Conv2d;
+use crate::element::Element;
+use crate::isa::Isa;
+use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::threads::{MANY, Scratch, add_parts};
+
+/// Overwrites `weight_gradient` `[channels, taps]`.
+pub(crate) fn weight_gradient<I: Element, O: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[I],
+    output_gradient: &[O],
+    weight_gradient: &mut [f32],
+) {
+    let (window, length) = (Window::forward(conv), weight_gradient.len());
+    let image_in = window.source[0] * window.source_row();
+    let image_out = window.output[0] * window.output_row();
+    let rows = window.task_rows((output_gradient.len() / MANY).max(1));
+    // Images, and pieces of their rows.
+    let pieces = window.output[0].div_ceil(rows);
+    let mut sums = Scratch::new(conv.batch * pieces * length);
+    sums.par_chunks_exact_mut(length).enumerate().for_each(|(task, sums)| {
+        sums.fill(0.0);
+        let (image, first_row) = (task / pieces, task % pieces * rows);
+        let to = (first_row + rows).min(window.output[0]);
+        let input = &input[image * image_in..][..image_in];
+        let gradient = &output_gradient[image * image_out..][..image_out];
+        with_window!(conv, KERNEL, STRIDE => {
+            isa.run(Tiles::<I, O, KERNEL, STRIDE> { window: &window, input, gradient, rows: [first_row, to], sums });
+        }, else isa.run(AnyWindow { conv, input, gradient, rows: [first_row, to], sums }));
+    });
+    let (first, others) = sums.split_at_mut(length);
+    add_parts(first, others);
+    let taps = conv.kernel[0] * conv.kernel[1];
+    for (channel, gradient) in weight_gradient.chunks_exact_mut(taps).enumerate() {
+        for (tap, gradient) in gradient.iter_mut().enumerate() {
+            *gradient = first[tap * conv.in_channels + channel];
+        }
+    }
+}
+
+/// Tiles as those of the forward pass; see [`super::tile`].
+struct Tiles<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
+    window: &'a Window,
+    input: &'a [I],
+    gradient: &'a [O],
+    /// First output row and the one behind the last.
+    rows: [usize; 2],
+    /// `[taps, channels]`, added to.
+    sums: &'a mut [f32],
+}
+
+impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
+    for Tiles<'_, I, O, KERNEL, STRIDE>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let (window, [from, to]) = (self.window, self.rows);
+        let (channels, columns) = (window.channels, span(PIXELS, KERNEL, STRIDE) * window.channels);
+        let mut patch = vec![I::ZERO; span(ROWS, KERNEL, STRIDE) * columns];
+        let mut gradients = vec![O::ZERO; ROWS * PIXELS * channels];
+        for corner in window.tiles(from, to) {
+            let at = corner[0] * window.output_row() + corner[1] * channels;
+            match window.inside(corner, to, KERNEL, STRIDE) {
+                Some(first) => {
+                    let source = Source { values: &self.input[first..], row: window.source_row() };
+                    let gradient = Source { values: &self.gradient[at..], row: window.output_row() };
+                    self.channels::<S>(simd, source, gradient);
+                }
+                None => {
+                    window.copy_patch(corner, KERNEL, STRIDE, self.input, &mut patch);
+                    gradients.fill(O::ZERO);
+                    let length = PIXELS.min(window.output[1] - corner[1]) * channels;
+                    for row in 0..ROWS.min(to - corner[0]) {
+                        let values = &self.gradient[at + row * window.output_row()..][..length];
+                        gradients[row * PIXELS * channels..][..length].copy_from_slice(values);
+                    }
+                    let gradient = Source { values: &gradients[..], row: PIXELS * channels };
+                    self.channels::<S>(simd, Source { values: &patch, row: columns }, gradient);
+                }
+            }
+        }
+    }
+}
+
+impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_, I, O, KERNEL, STRIDE> {
+    #[inline(always)]
+    fn channels<S: Simd>(&mut self, simd: S, source: Source<'_, I>, gradient: Source<'_, O>) {
+        let channels = self.window.channels;
+        let mut channel = 0;
+        while channel + S::LANES <= channels {
+            self.tile::<S>(simd, source, gradient, channel, S::LANES);
+            channel += S::LANES;
+        }
+        if channel < channels {
+            self.tile::<S>(simd, source, gradient, channel, channels - channel);
+        }
+    }
+
+    #[inline(always)]
+    fn tile<S: Simd>(
+        &mut self,
+        simd: S,
+        source: Source<'_, I>,
+        gradient: Source<'_, O>,
+        channel: usize,
+        lanes: usize,
+    ) {
+        let channels = self.window.channels;
+        let zero = simd.splat(0.0);
+        let mut gradients = [[zero; PIXELS]; ROWS];
+        for (row, gradients) in gradients.iter_mut().enumerate() {
+            let values = &gradient.values[row * gradient.row + channel..];
+            for (index, gradient) in gradients.iter_mut().enumerate() {
+                *gradient = simd.load_element(&values[index * channels..][..lanes]);
+            }
+        }
+        for source_row in 0..span(ROWS, KERNEL, STRIDE) {
+            let values = &source.values[source_row * source.row + channel..];
+            let mut columns = [zero; MAX_COLUMNS];
+            for (index, column) in columns[..span(PIXELS, KERNEL, STRIDE)].iter_mut().enumerate() {
+                *column = simd.load_element(&values[index * channels..][..lanes]);
+            }
+            for (row, gradients) in gradients.iter().enumerate() {
+                let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
+                    continue;
+                };
+                for tap_x in 0..KERNEL {
+                    let sums = &mut self.sums[(tap_y * KERNEL + tap_x) * channels + channel..][..lanes];
+                    let mut sum = simd.load_partial(sums);
+                    for (pixel, gradient) in gradients.iter().enumerate() {
+                        sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
+                    }
+                    simd.store_partial(sum, sums);
+                }
+            }
+        }
+    }
+}
+
+/// Row by row, for all other windows.
+struct AnyWindow<'a, I, O> {
+    conv: &'a Conv2d,
+    input: &'a [I],
+    gradient: &'a [O],
+    rows: [usize; 2],
+    sums: &'a mut [f32],
+}
+
+impl<I: Element, O: Element> Kernel for AnyWindow<'_, I, O> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let length = self.conv.out_width() * self.conv.in_channels;
+        for row in self.rows[0]..self.rows[1] {
+            let mut row_gradient = RowGradient {
+                conv: self.conv,
+                image: self.input,
+                output_gradient: &self.gradient[row * length..][..length],
+                rows: &source_rows(self.conv, row),
+                sums: &mut *self.sums,
+            };
+            row_gradient.add::<S>(simd);
+        }
+    }
+}
+
+/// One output row, any window.
+struct RowGradient<'a, I, O> {
+    conv: &'a Conv2d,
+    image: &'a [I],
+    output_gradient: &'a [O],
+    rows: &'a [(usize, usize)],
+    sums: &'a mut [f32],
+}
+
+impl<I: Element, O: Element> RowGradient<'_, I, O> {
+    #[inline(always)]
+    fn add<S: Simd>(&mut self, simd: S) {
+        let mut channel = 0;
+        while channel < self.conv.in_channels {
+            for &(tap_y, y) in self.rows {
+                match self.conv.kernel[1] {
+                    3 => self.add_taps::<S, 3>(simd, channel, [tap_y, 0], y),
+                    5 => self.add_taps::<S, 5>(simd, channel, [tap_y, 0], y),
+                    taps => {
+                        (0..taps).for_each(|tap| self.add_taps::<S, 1>(simd, channel, [tap_y, tap], y));
+                    }
+                }
+            }
+            channel += S::LANES;
+        }
+    }
+}
+
+impl<I: Element, O: Element> RowGradient<'_, I, O> {
+    /// Output columns whose `taps` taps from `tap` on are all inside the image.
+    fn inner_columns(&self, tap: usize, taps: usize) -> std::ops::Range<usize> {
+        let Conv2d { stride, padding, in_width, .. } = *self.conv;
+        let width = self.output_gradient.len() / self.conv.in_channels;
+        let start = padding.left.saturating_sub(tap).div_ceil(stride[1]).min(width);
+        let end = (in_width + padding.left).checked_sub(tap + taps).map_or(0, |last| last / stride[1] + 1);
+        start..end.clamp(start, width)
+    }
+
+    #[inline(always)]
+    fn add_taps<S: Simd, const TAPS: usize>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        [tap_y, tap_x]: [usize; 2],
+        y: usize,
+    ) {
+        let Conv2d { in_channels: channels, in_width, stride, padding, kernel, .. } = *self.conv;
+        // The last register overlaps the one before; only its new lanes are added.
+        let first = if channels >= S::LANES { channel.min(channels - S::LANES) } else { channel };
+        let image_row = &self.image[y * in_width * channels..][..in_width * channels];
+        let inner = self.inner_columns(tap_x, TAPS);
+        let width = self.output_gradient.len() / channels;
+        let mut sums = [simd.splat(0.0); TAPS];
+        for x in inner.clone() {
+            let gradient =
+                simd.load_element(&self.output_gradient[x * channels + first..][..channels - first]);
+            let source = &image_row[(x * stride[1] + tap_x - padding.left) * channels + first..];
+            for (tap, sum) in sums.iter_mut().enumerate() {
+                let source = &source[tap * channels..][..channels - first];
+                *sum = simd.mul_add(gradient, simd.load_element(source), *sum);
+            }
+        }
+        for x in (0..inner.start).chain(inner.end..width) {
+            let gradient =
+                simd.load_element(&self.output_gradient[x * channels + first..][..channels - first]);
+            for (tap, sum) in sums.iter_mut().enumerate() {
+                let column = (x * stride[1] + tap_x + tap).checked_sub(padding.left);
+                let Some(column) = column.filter(|column| *column < in_width) else { continue };
+                let source = &image_row[column * channels + first..][..channels - first];
+                *sum = simd.mul_add(gradient, simd.load_element(source), *sum);
+            }
+        }
+        for (tap, sum) in sums.into_iter().enumerate() {
+            let mut lanes = [0.0; MAX_LANES];
+            simd.store(sum, &mut lanes);
+            let offset = ((tap_y * kernel[1]) + tap_x + tap) * channels;
+            let target = &mut self.sums[offset + channel..offset + channels.min(channel + S::LANES)];
+            for (target, value) in target.iter_mut().zip(&lanes[channel - first..]) {
+                *target += value;
+            }
+        }
+    }
+}
