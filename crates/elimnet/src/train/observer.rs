@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::error::TrainError;
 use super::progress::{EpochRecord, Progress};
 use super::summary::Summary;
 
@@ -81,7 +82,112 @@ pub trait Observer {
     fn finished(&mut self, summary: &Summary) {
         let _ = summary;
     }
+
+    /// Something failed that the training can do without, and it goes on.
+    fn setback(&mut self, error: &TrainError) {
+        let _ = error;
+    }
 }
 
 /// Watches nothing.
 impl Observer for () {}
+
+/// Watches for somebody else.
+impl<O: Observer + ?Sized> Observer for &mut O {
+    fn started(&mut self, started: &Started<'_>) {
+        (**self).started(started);
+    }
+
+    fn step(&mut self, step: &StepReport) {
+        (**self).step(step);
+    }
+
+    fn evaluating(&mut self, phase: Phase, done: usize, batches: usize) {
+        (**self).evaluating(phase, done, batches);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        (**self).epoch(record);
+    }
+
+    fn checkpoint(&mut self, progress: &Progress) {
+        (**self).checkpoint(progress);
+    }
+
+    fn finished(&mut self, summary: &Summary) {
+        (**self).finished(summary);
+    }
+
+    fn setback(&mut self, error: &TrainError) {
+        (**self).setback(error);
+    }
+}
+
+/// Watches where there is somebody.
+impl<O: Observer> Observer for Option<O> {
+    fn started(&mut self, started: &Started<'_>) {
+        self.iter_mut().for_each(|observer| observer.started(started));
+    }
+
+    fn step(&mut self, step: &StepReport) {
+        self.iter_mut().for_each(|observer| observer.step(step));
+    }
+
+    fn evaluating(&mut self, phase: Phase, done: usize, batches: usize) {
+        self.iter_mut().for_each(|observer| observer.evaluating(phase, done, batches));
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        self.iter_mut().for_each(|observer| observer.epoch(record));
+    }
+
+    fn checkpoint(&mut self, progress: &Progress) {
+        self.iter_mut().for_each(|observer| observer.checkpoint(progress));
+    }
+
+    fn finished(&mut self, summary: &Summary) {
+        self.iter_mut().for_each(|observer| observer.finished(summary));
+    }
+
+    fn setback(&mut self, error: &TrainError) {
+        self.iter_mut().for_each(|observer| observer.setback(error));
+    }
+}
+
+/// Two watch, the first one first.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn started(&mut self, started: &Started<'_>) {
+        self.0.started(started);
+        self.1.started(started);
+    }
+
+    fn step(&mut self, step: &StepReport) {
+        self.0.step(step);
+        self.1.step(step);
+    }
+
+    fn evaluating(&mut self, phase: Phase, done: usize, batches: usize) {
+        self.0.evaluating(phase, done, batches);
+        self.1.evaluating(phase, done, batches);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord) {
+        self.0.epoch(record);
+        self.1.epoch(record);
+    }
+
+    fn checkpoint(&mut self, progress: &Progress) {
+        self.0.checkpoint(progress);
+        self.1.checkpoint(progress);
+    }
+
+    fn finished(&mut self, summary: &Summary) {
+        self.0.finished(summary);
+        self.1.finished(summary);
+    }
+
+    fn setback(&mut self, error: &TrainError) {
+        self.0.setback(error);
+        self.1.setback(error);
+    }
+}
