@@ -27,6 +27,7 @@ pub(crate) enum Command {
     Evaluate(EvaluateArgs),
     Bench(BenchArgs),
     Compare(CompareArgs),
+    Report(ReportArgs),
     Weights(WeightsArgs),
     /// Print this reference as Markdown.
     #[command(hide = true)]
@@ -94,7 +95,7 @@ pub(crate) struct SizeArgs {
 
 /// Train a network on labelled images: fine-tune a pretrained one, cut or not, or start from scratch.
 ///
-/// What is not given here comes from the data YAML (image size, batch size, epochs, learning rate, augmentation), else from the defaults below. Leaves a run directory behind with the best model, the last checkpoint and all results. Ctrl-C writes a checkpoint and says how to go on.
+/// What is not given here comes from the data YAML (image size, batch size, epochs, learning rate, augmentation), else from the defaults below. Leaves a run directory behind with the best model, the last checkpoint, all results and a page to look at (report.html). Ctrl-C writes a checkpoint and says how to go on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   elimnet train --model resnet18@layer2.1 --data photos/ --image-size 128
@@ -120,6 +121,9 @@ pub(crate) struct TrainArgs {
     /// Last part of the run's name [default: the network's name].
     #[arg(long)]
     pub(crate) name: Option<String>,
+    /// Also write event files that TensorBoard reads, into the run directory.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     #[command(flatten)]
@@ -405,6 +409,22 @@ pub(crate) struct CompareArgs {
     /// How to print it.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) format: TableFormat,
+}
+
+/// Write a page about a run, or one that joins several: results, charts, mistakes, and how to get them again.
+///
+/// The page is one HTML file that needs nothing else. A training writes its own at its end; here it is written anew, with the times that `elimnet inference` has recorded since, or for several runs side by side. Prints where it is.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet report exp/latest
+  elimnet report exp/2026-* --output comparison.html")]
+pub(crate) struct ReportArgs {
+    /// Run directories.
+    #[arg(required = true, value_name = "RUN")]
+    pub(crate) runs: Vec<PathBuf>,
+    /// File to write [default: report.html, in the run directory for one run, else here].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
 }
 
 /// List the pretrained weights that are known by name, or fetch some.

@@ -9,6 +9,7 @@ mod inference;
 mod info;
 mod predict;
 mod reference;
+mod report;
 mod subject;
 mod train;
 mod weights;
@@ -50,6 +51,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Ending> {
         Command::Evaluate(args) => evaluate::run(&args)?,
         Command::Bench(args) => bench::run(&args)?,
         Command::Compare(args) => compare::run(&args)?,
+        Command::Report(args) => report::run(&args)?,
         Command::Weights(args) => weights::run(&args)?,
         Command::Reference => reference::run()?,
     }

@@ -1,5 +1,6 @@
 //! The devices that this binary was built with.
 
+use elimnet::report::Environment;
 use elimnet_cpu::CpuDevice;
 
 use crate::args::DeviceArgs;
@@ -11,4 +12,9 @@ pub(crate) fn open(args: &DeviceArgs) -> anyhow::Result<CpuDevice> {
         "cpu" => Ok(CpuDevice::new(usize::from(args.threads))),
         other => Err(hinted(format!("there is no device `{other}`"), "the devices of this build are: cpu")),
     }
+}
+
+/// What a run keeps about this machine and how it was called.
+pub(crate) fn environment(device: &CpuDevice) -> Environment {
+    Environment::here("cpu", device.isa().name(), device.threads(), "f32")
 }

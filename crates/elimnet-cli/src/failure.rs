@@ -58,7 +58,7 @@ pub(crate) fn report(error: &anyhow::Error) {
 }
 
 /// The chain of causes, each once: a transparent wrapper repeats what it wraps.
-fn message(error: &anyhow::Error) -> String {
+pub(crate) fn message(error: &anyhow::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -127,6 +127,7 @@ fn report_hint(error: &ReportError) -> Option<String> {
     error.hint().or_else(|| match error {
         ReportError::Io(error) => io_hint(error),
         ReportError::Model(error) => model_hint(error),
+        ReportError::Run(error) => train_hint(error),
         _ => None,
     })
 }

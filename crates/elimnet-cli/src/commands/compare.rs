@@ -1,6 +1,6 @@
 //! `elimnet compare`: the seed's tables.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use elimnet::report::{Comparison, ReportError, RunResult, comparisons};
 
@@ -9,7 +9,7 @@ use crate::output;
 use crate::progress::say;
 
 pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
-    let runs = read(&args.runs)?;
+    let runs = read_each(&args.runs, RunResult::read)?;
     match args.format {
         TableFormat::Json => output::json(&runs),
         TableFormat::Markdown => {
@@ -20,7 +20,10 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<()> {
 }
 
 /// Each run once, though `exp/*` names the newest twice, and only those that are over, though one must be.
-fn read(directories: &[PathBuf]) -> anyhow::Result<Vec<RunResult>> {
+pub(crate) fn read_each<T>(
+    directories: &[PathBuf],
+    read: impl Fn(&Path) -> Result<T, ReportError>,
+) -> anyhow::Result<Vec<T>> {
     let mut seen = Vec::new();
     let mut runs = Vec::new();
     let mut unfinished = None;
@@ -30,7 +33,7 @@ fn read(directories: &[PathBuf]) -> anyhow::Result<Vec<RunResult>> {
             continue;
         }
         seen.push(place);
-        match RunResult::read(directory) {
+        match read(directory) {
             Ok(run) => runs.push(run),
             Err(error @ ReportError::Unfinished { .. }) => {
                 say(&format!("left out: {error}"));

@@ -12,12 +12,13 @@ use std::time::SystemTime;
 use anyhow::Context;
 use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing};
 use elimnet::model::{self, ModelBase, ModelSource, Provenance};
-use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, fit, resume};
+use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, TensorBoard, fit, resume};
 use elimnet_arch::{Network, yaml};
+use elimnet_cpu::CpuDevice;
 use elimnet_engine::Device;
 
 use crate::args::{Format, TrainArgs};
-use crate::commands::Ending;
+use crate::commands::{Ending, report};
 use crate::device;
 use crate::failure::hinted;
 use crate::output;
@@ -28,12 +29,13 @@ use watch::Watch;
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
     let device = device::open(&args.device)?;
     let outcome = match (&args.resume, &args.model, &args.data) {
-        (Some(run), _, _) => go_on(run, &device)?,
+        (Some(run), _, _) => go_on(args, run, &device)?,
         (None, Some(model), Some(data)) => begin(args, model, data, &device)?,
         _ => return Err(hinted("nothing to train", "give --model and --data, or --resume RUN")),
     };
     match outcome {
         Outcome::Finished { run, summary } => {
+            report::write_own(run.path());
             show(&run, &summary, args.format)?;
             Ok(Ending::Done)
         }
@@ -46,7 +48,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
     }
 }
 
-fn begin(args: &TrainArgs, model: &str, data: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
+fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyhow::Result<Outcome> {
     let source = model::resolve(model)?;
     let network = source.network()?;
     let mut data = recipe::data(DataConfig::open(data)?, &args.recipe)?;
@@ -59,7 +61,8 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &dyn Device) -> any
     // The run must be resumable from any directory.
     data.data_path = fs_err::canonicalize(&data.data_path)?;
     let model = model_yaml(&source, &network, start.weights_from != Provenance::Scratch)?;
-    let mut attachments = vec![("data.yml".to_owned(), data.to_yaml())];
+    let mut attachments =
+        vec![("data.yml".to_owned(), data.to_yaml()), device::environment(device).attachment()];
     attachments.extend(model.map(|text| ("model.yml".to_owned(), text)));
     let place = NewRun {
         root: args.output.clone(),
@@ -76,19 +79,34 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &dyn Device) -> any
         weights_from: start.weights_from,
         config,
     };
-    let (mut watch, interrupt) = (Watch::new(), interrupt_flag()?);
+    let (mut watch, interrupt) = (watchers(args), interrupt_flag()?);
     let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
-    Ok(fit(job, &start.tensors, &place)?)
+    let outcome = fit(job, &start.tensors, &place);
+    tell_failure(&mut watch.1);
+    Ok(outcome?)
 }
 
-fn go_on(run: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
+fn go_on(args: &TrainArgs, run: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
     let run = RunDirectory::open(fs_err::canonicalize(run)?)?;
     let setup = run.record()?.setup;
     let data = run_data(&run)?;
     let dataset = open_data(&data, setup.config.seed, &again(&run)?)?;
-    let (mut watch, interrupt) = (Watch::new(), interrupt_flag()?);
+    let (mut watch, interrupt) = (watchers(args), interrupt_flag()?);
     let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
-    Ok(resume(job, run)?)
+    let outcome = resume(job, run);
+    tell_failure(&mut watch.1);
+    Ok(outcome?)
+}
+
+/// Who watches a training: the terminal, and TensorBoard where it is asked for.
+fn watchers(args: &TrainArgs) -> (Watch, Option<TensorBoard>) {
+    (Watch::new(), args.tensorboard.then(TensorBoard::new))
+}
+
+fn tell_failure(board: &mut Option<TensorBoard>) {
+    if let Some(failure) = board.as_mut().and_then(TensorBoard::take_failure) {
+        say(&format!("warning   TensorBoard's events are not complete: {failure}"));
+    }
 }
 
 /// The data configuration that a run keeps.

@@ -5,9 +5,13 @@
 mod bad_data;
 mod bad_models;
 mod bad_surroundings;
+#[cfg(unix)]
+mod chromium;
 mod contracts;
 mod interruption;
 mod pretrained;
 mod reference;
+#[cfg(unix)]
+mod report;
 mod runs;
 mod scene;

@@ -41,6 +41,7 @@ mod randaugment;
 mod resize;
 mod sample;
 mod split;
+mod thumbnail;
 
 pub use batches::Batches;
 pub use cifar10::parse_labels as parse_cifar10_labels;

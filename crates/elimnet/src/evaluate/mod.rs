@@ -1,6 +1,7 @@
 //! How good a network is on labelled images.
 
 mod metrics;
+mod mistakes;
 
 use elimnet_engine::{Engine, EngineError, Matrix};
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::data::{DataError, LabeledBatch};
 use crate::train::{CrossEntropy, Targets};
 
 pub use metrics::{ClassMetrics, Confusion};
+pub use mistakes::{Mistake, MistakeCollector};
 
 /// Loss and metrics over a set of images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

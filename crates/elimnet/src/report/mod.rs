@@ -1,7 +1,21 @@
-//! What runs showed, side by side: the seed's four tables.
+//! What runs showed: the seed's four tables, and a page to look at.
+//!
+//! - `run`, `detail`, `environment`: what directories say.
+//! - `tables`: runs side by side, as Markdown.
+//! - `markup`, `chart`, `page`: from that to one HTML file with its charts drawn in it.
 
+mod chart;
+mod detail;
+mod document;
+mod environment;
+mod markup;
+mod number;
+mod page;
 mod run;
 mod tables;
 
+pub use detail::{RunDetail, Uncut};
+pub use document::{REPORT_FILE, Report, write_report};
+pub use environment::{ENVIRONMENT_FILE, Environment};
 pub use run::{Origin, ReportError, RunResult, TIMING_FILE, Timing};
 pub use tables::{Comparison, comparisons};

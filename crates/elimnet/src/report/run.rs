@@ -6,7 +6,7 @@ use elimnet_arch::{Network, zoo};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ModelError, Provenance, model_file, read_card};
-use crate::train::{Scores, Summary};
+use crate::train::{Scores, Summary, TrainError};
 
 /// Name of the file in a run directory that holds its [`Timing`].
 pub const TIMING_FILE: &str = "inference.json";
@@ -81,6 +81,9 @@ pub enum ReportError {
     /// The run's model can't be read.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A file of the run can't be read or understood.
+    #[error(transparent)]
+    Run(#[from] TrainError),
     /// The run has not ended: it has no summary yet.
     #[error("`{}` has no `summary.json`, so its training has not ended", run.display())]
     Unfinished {
@@ -102,6 +105,7 @@ impl ReportError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Model(error) => error.hint(),
+            Self::Run(error) => error.hint(),
             Self::Unfinished { run } => Some(format!("go on with: elimnet train --resume {}", run.display())),
             _ => None,
         }
@@ -152,7 +156,7 @@ impl Origin {
     }
 }
 
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ReportError> {
+pub(super) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, ReportError> {
     if !path.exists() {
         return Ok(None);
     }

@@ -8,7 +8,9 @@
 //!     last/               everything a resume needs
 //!     metrics.jsonl       a line an epoch
 //!     best.safetensors    the best epoch's model, self-describing
+//!     mistakes.json       test images that the best model is most wrong about, with small pictures
 //!     summary.json        the result; there once the run is over
+//!     report.html         all of it as a page
 //! exp/latest              the newest run
 //! ```
 //!
@@ -29,11 +31,14 @@ use super::progress::EpochRecord;
 use super::snapshot::Snapshot;
 use super::summary::Summary;
 use crate::data::SplitNames;
+use crate::evaluate::Mistake;
 use crate::weights::write_atomically;
 
 const RECORD: &str = "run.json";
 const SPLIT: &str = "split.json";
 const SUMMARY: &str = "summary.json";
+const METRICS: &str = "metrics.jsonl";
+const MISTAKES: &str = "mistakes.json";
 const LATEST: &str = "latest";
 
 /// What a run is: all that a continuation must share, and where it came from.
@@ -186,6 +191,31 @@ impl RunDirectory {
         read_json(&path).map(Some)
     }
 
+    /// The epochs that are complete.
+    ///
+    /// # Errors
+    /// If the file can't be read or understood.
+    pub fn metrics(&self) -> Result<Vec<EpochRecord>, TrainError> {
+        let path = self.path.join(METRICS);
+        if !path.exists() {
+            return Ok(Vec::new());
+        }
+        let damaged = |source| TrainError::Damaged { path: path.clone(), source };
+        fs::read_to_string(&path)?.lines().map(|line| serde_json::from_str(line).map_err(damaged)).collect()
+    }
+
+    /// The test images that the best model is most wrong about; nothing where the run kept none.
+    ///
+    /// # Errors
+    /// If the file can't be read or understood.
+    pub fn mistakes(&self) -> Result<Option<Vec<Mistake>>, TrainError> {
+        let path = self.path.join(MISTAKES);
+        if !path.exists() {
+            return Ok(None);
+        }
+        read_json(&path).map(Some)
+    }
+
     /// A file that the caller attached, where there is one.
     ///
     /// # Errors
@@ -216,7 +246,11 @@ impl RunDirectory {
             lines.push_str(&to_json(record));
             lines.push('\n');
         }
-        write_text(&self.path.join("metrics.jsonl"), &lines)
+        write_text(&self.path.join(METRICS), &lines)
+    }
+
+    pub(crate) fn write_mistakes(&self, mistakes: &[Mistake]) -> Result<(), TrainError> {
+        write_text(&self.path.join(MISTAKES), &to_pretty_json(&mistakes))
     }
 
     pub(crate) fn write_summary(&self, summary: &Summary) -> Result<(), TrainError> {

@@ -17,12 +17,15 @@ use super::run::RunDirectory;
 use super::snapshot::Snapshot;
 use super::summary::Summary;
 use crate::data::{DataError, LabeledBatch, Loader, Order};
-use crate::evaluate::{Evaluation, evaluate};
+use crate::evaluate::{Evaluation, MistakeCollector, Prediction, evaluate};
 use crate::model::{ModelCard, save_model};
 use crate::random::{Purpose, Random};
 
 /// Images whose logits prove that a saved model is the trained one.
 const PROOF_IMAGES: usize = 4;
+
+/// Test images that are kept with their pictures: those that the network is most wrong about.
+const MISTAKES: usize = 24;
 
 /// Whether a part of the training came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,7 +180,7 @@ impl<'s, 'j> Session<'s, 'j> {
     /// Evaluates the validation images; nothing where it was interrupted.
     fn validate(&mut self) -> Result<Option<Evaluation>, TrainError> {
         let evaluation =
-            evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job)?;
+            evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job, |_| {})?;
         let Some(evaluation) = evaluation else { return Ok(None) };
         if evaluation.loss.is_finite() {
             return Ok(Some(evaluation));
@@ -277,15 +280,34 @@ impl<'s, 'j> Session<'s, 'j> {
         self.counted = now;
     }
 
+    /// Writes down what the best model is most wrong about; a result without it is still a result.
+    fn keep_mistakes(&mut self, mistakes: &MistakeCollector) {
+        let dataset = self.job.dataset;
+        let kept = mistakes
+            .finish(&dataset.test, &dataset.classes)
+            .map_err(TrainError::from)
+            .and_then(|mistakes| self.run.write_mistakes(&mistakes));
+        if let Err(error) = kept {
+            self.job.observer.setback(&error);
+        }
+    }
+
     /// Tests the best model, as it is on the disk, and writes the summary.
     fn finish(mut self) -> Result<Outcome, TrainError> {
         let mut judge = Judge::of(self.job.device, &self.run.best())?;
         let test = match &self.loaders.test {
             None => None,
-            Some(loader) => match evaluate_on(judge.engine(), loader, Phase::Test, self.job)? {
-                Some(evaluation) => Some(evaluation),
-                None => return Ok(self.interrupted()),
-            },
+            Some(loader) => {
+                let mut mistakes = MistakeCollector::new(MISTAKES);
+                let each = |prediction: Prediction| mistakes.add(&prediction);
+                match evaluate_on(judge.engine(), loader, Phase::Test, self.job, each)? {
+                    Some(evaluation) => {
+                        self.keep_mistakes(&mistakes);
+                        Some(evaluation)
+                    }
+                    None => return Ok(self.interrupted()),
+                }
+            }
         };
         self.count();
         let summary =
@@ -302,6 +324,7 @@ fn evaluate_on(
     loader: &Loader,
     phase: Phase,
     job: &mut Job<'_>,
+    each: impl FnMut(Prediction),
 ) -> Result<Option<Evaluation>, TrainError> {
     let total = loader.batches();
     let mut interrupted = false;
@@ -315,6 +338,6 @@ fn evaluate_on(
         done += 1;
         Some(batch)
     });
-    let evaluation = evaluate(engine, batches, |_| {})?;
+    let evaluation = evaluate(engine, batches, each)?;
     Ok((!interrupted).then_some(evaluation))
 }

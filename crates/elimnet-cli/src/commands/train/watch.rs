@@ -1,6 +1,6 @@
 //! Tells how a training goes: a bar on a terminal, a line an epoch everywhere.
 
-use elimnet::train::{EpochRecord, Observer, Phase, Scores, Started, StepReport};
+use elimnet::train::{EpochRecord, Observer, Phase, Scores, Started, StepReport, TrainError};
 
 use crate::progress::Progress;
 
@@ -55,6 +55,10 @@ impl Observer for Watch {
     fn epoch(&mut self, record: &EpochRecord) {
         self.progress.clear();
         self.progress.line(&epoch_line(record, self.epochs));
+    }
+
+    fn setback(&mut self, error: &TrainError) {
+        self.progress.line(&format!("warning   {error}"));
     }
 
     fn finished(&mut self, _: &elimnet::train::Summary) {

@@ -75,7 +75,7 @@ struct Message(Vec<u8>);
 
 impl Message {
     fn key(&mut self, field: u64, wire: Wire) -> &mut Self {
-        self.number(field << 3 | wire as u64)
+        self.number((field << 3) | wire as u64)
     }
 
     /// Seven bits a byte, the lowest first; the eighth says that more follow.

@@ -6,9 +6,9 @@ use crate::train::Progress;
 /// CRC-32C by long division, most significant bit first on reflected bits: no table, no code of the writer.
 fn crc32c_by_division(bytes: &[u8]) -> u32 {
     let mut remainder = u32::MAX;
-    for bit in bytes.iter().flat_map(|byte| (0..8).map(move |bit| u32::from(byte >> bit & 1))) {
-        let carried = remainder >> 31 ^ bit;
-        remainder = remainder << 1 ^ carried * 0x1EDC_6F41;
+    for bit in bytes.iter().flat_map(|byte| (0..8).map(move |bit| u32::from((byte >> bit) & 1))) {
+        let carried = (remainder >> 31) ^ bit;
+        remainder = (remainder << 1) ^ (carried * 0x1EDC_6F41);
     }
     !remainder.reverse_bits()
 }
