@@ -14,6 +14,10 @@ const BATCH: usize = 32;
 /// Side and channels: behind b0's first expansion, its depthwise, a late one, and resnet18's first stage.
 const SHAPES: [(usize, usize); 4] = [(112, 96), (56, 144), (14, 672), (56, 64)];
 
+/// Side, channels, kernel, stride of depthwise convolutions of b0.
+const WINDOWS: [(usize, usize, usize, usize); 5] =
+    [(112, 32, 3, 1), (112, 96, 3, 2), (56, 144, 3, 1), (28, 240, 5, 1), (14, 672, 5, 2)];
+
 fn main() {
     let threads = std::env::args().nth(1).map_or(1, |threads| threads.parse().expect("a number of threads"));
     let filter = std::env::args().nth(2).unwrap_or_default();
@@ -50,6 +54,10 @@ impl Report {
         for (side, channels) in SHAPES {
             println!("{element} {side}x{side}x{channels}");
             self.norms::<E>(Images { batch: BATCH, pixels: side * side, channels });
+        }
+        for window in WINDOWS {
+            println!("{element} depthwise {window:?}");
+            self.depthwise::<E>(window);
         }
     }
 
@@ -94,7 +102,52 @@ impl Report {
             normalize_activate_pool(isa, images, &fused(Activation::Silu), &y, Some(&mut z), &mut means);
         });
         self.line::<E>("scale channels", length, 2.0, || scale_channels(isa, images, &y, &scale, &mut z));
+        let fused = fused(Activation::Silu);
+        self.line::<E>("excite backward", length, 5.0, || {
+            let sums = excite_backward_sums(isa, images, &fused, &y, &z);
+            let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
+            excite_norm_backward(isa, images, &fused, &sums, &y, &scale, &scale, &mut z, gradients);
+        });
         self.line::<E>("add assign", length, 3.0, || add_assign(isa, &mut z, &y));
+    }
+}
+
+impl Report {
+    fn depthwise<E: Element>(&self, (side, channels, kernel, stride): (usize, usize, usize, usize)) {
+        let isa = self.isa;
+        let conv = Conv2d {
+            batch: BATCH,
+            in_height: side,
+            in_width: side,
+            in_channels: channels,
+            out_channels: channels,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: Padding::same(kernel / 2),
+            groups: channels,
+        };
+        let (mut x, weight, mut y) =
+            (noise::<E>(conv.input_len()), noise(conv.weight_len()), noise::<E>(conv.output_len()));
+        let [mut mean, mut variance] = [(); 2].map(|()| noise::<f32>(channels));
+        let mut weight_gradient = noise::<f32>(conv.weight_len());
+        let forward = PackedFilter::<E>::forward(isa, &conv, &weight);
+        let backward = PackedFilter::<E>::input_gradient(isa, &conv, &weight);
+        let values = conv.input_len() + conv.output_len();
+        self.line::<E>("forward", values, 1.0, || {
+            let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
+            let epilogue = Epilogue { moments, ..Epilogue::default() };
+            conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
+        });
+        self.line::<E>("forward Silu", values, 1.0, || {
+            let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
+            conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
+        });
+        self.line::<E>("input gradient", values, 1.0, || {
+            conv2d_input_gradient(isa, &conv, &y, &backward, &mut x);
+        });
+        self.line::<E>("weight gradient", values, 1.0, || {
+            conv2d_weight_gradient(isa, &conv, &x, &y, &mut weight_gradient);
+        });
     }
 }
 

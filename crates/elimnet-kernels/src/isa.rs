@@ -2,12 +2,14 @@
 
 use std::fmt;
 
+#[cfg(target_arch = "aarch64")]
+use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
 use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
 use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512};
 
-/// Environment variable that forces an instruction set: `portable`, `avx2`, `avx512`, `avx512bf16` or `amx`.
+/// Environment variable that forces an instruction set: `portable`, `neon`, `avx2`, `avx512`, `avx512bf16` or `amx`.
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
 
 /// An instruction set that this machine has: a value is the proof.
@@ -22,6 +24,8 @@ pub struct Isa(Level);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
     Portable(Portable),
+    #[cfg(target_arch = "aarch64")]
+    Neon(Neon),
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
@@ -57,8 +61,10 @@ impl Isa {
 
     /// All that this machine has, the best last.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut)] // other architectures have the portable one only
+        #[allow(unused_mut)] // some architectures have the portable one only
         let mut available = vec![Self::portable()];
+        #[cfg(target_arch = "aarch64")]
+        available.push(Self(Level::Neon(Neon)));
         #[cfg(target_arch = "x86_64")]
         {
             available.extend(Avx2::detect().map(|avx2| Self(Level::Avx2(avx2))));
@@ -98,6 +104,8 @@ impl Isa {
     pub fn name(self) -> &'static str {
         match self.0 {
             Level::Portable(_) => "portable",
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => "neon",
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
@@ -113,6 +121,8 @@ impl Isa {
     pub(crate) fn lanes(self) -> usize {
         match self.0 {
             Level::Portable(_) => Portable::LANES,
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(_) => Neon::LANES,
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
@@ -133,6 +143,8 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Level::Portable(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "aarch64")]
+            Level::Neon(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]

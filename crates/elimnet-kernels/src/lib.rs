@@ -18,6 +18,7 @@ mod depthwise;
 mod element;
 mod elementwise;
 mod epilogue;
+mod excite;
 mod exp;
 mod filter;
 mod isa;
@@ -51,6 +52,7 @@ pub use conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_g
 pub use element::{Bf16, Element, narrow, widen};
 pub use elementwise::{Images, add, add_assign, scale_channels, scale_channels_scale_gradient};
 pub use epilogue::{Epilogue, Moments};
+pub use excite::{ExciteSums, excite_backward_sums, excite_norm_backward};
 pub use filter::PackedFilter;
 pub use isa::{ISA_VARIABLE, Isa, UnavailableIsa};
 pub use linear::{Linear, linear, linear_input_gradient, linear_parameter_gradients};
@@ -61,7 +63,7 @@ pub use norm_backward::{
     NormGradients, batch_norm_backward, batch_norm_parameter_gradients, norm_activation_backward,
     norm_shortcut_activation_backward,
 };
-pub use optimizer::{AdamW, Sgd, adamw_step, sgd_momentum_step};
+pub use optimizer::{AdamW, Rule, Sgd, Update, adamw_step, sgd_momentum_step, squared_norm, update};
 pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
     avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,

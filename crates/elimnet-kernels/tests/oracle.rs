@@ -7,6 +7,7 @@ mod oracle {
     mod convolution;
     mod elements;
     mod elementwise;
+    mod fused;
     mod geometries;
     mod linear;
     mod norm;

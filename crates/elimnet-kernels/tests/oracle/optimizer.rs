@@ -1,4 +1,6 @@
-use elimnet_kernels::{AdamW, Sgd, adamw_step, reference, sgd_momentum_step};
+use elimnet_kernels::{
+    AdamW, Rule, Sgd, Update, adamw_step, reference, sgd_momentum_step, squared_norm, update,
+};
 
 use super::compare::within;
 use super::run::{Numbers, on_every_isa, widen};
@@ -104,5 +106,69 @@ fn torch_steps() {
         for (isa, actual) in runs {
             assert_eq!(within(&actual, &expected, &[1e-6; 2]), None, "{isa}");
         }
+    }
+}
+
+/// Several tensors in one call, clipped, with running averages: the reference with scaled gradients.
+#[test]
+fn many_tensors_go_in_one_call() {
+    let (lengths, scale, decay) = ([0, 1, 5, 17, 400, 16 * 1024 + 3, 40_000], 0.25_f32, 0.75_f32);
+    let sgd =
+        Sgd { learning_rate: 0.1, momentum: 0.9, weight_decay: 1e-2, nesterov: false, first_step: false };
+    let adam = AdamW { learning_rate: 0.1, betas: [0.9, 0.99], epsilon: 1e-8, weight_decay: 0.1, step: 3 };
+    let tensor = |index: usize| {
+        let mut numbers = Numbers::new(index as u64);
+        let [parameters, gradients, velocity, average] = [(); 4].map(|()| numbers.reals(lengths[index]));
+        let square: Vec<f32> = numbers.reals(lengths[index]).iter().map(|value| value * value).collect();
+        (parameters, gradients, velocity, square, average)
+    };
+    let mut expected = Vec::new();
+    for index in 0..lengths.len() {
+        let (parameters, gradients, velocity, square, average) = tensor(index);
+        let gradients: Vec<_> = gradients.iter().map(|value| f64::from(value * scale)).collect();
+        let [mut parameters, mut velocity, mut square, average] =
+            [parameters, velocity, square, average].map(|values| widen(&values));
+        if index % 2 == 0 {
+            reference::sgd_momentum_step(&sgd, &mut parameters, &gradients, &mut velocity);
+        } else {
+            reference::adamw_step(&adam, &mut parameters, &gradients, &mut velocity, &mut square);
+        }
+        let decay = f64::from(decay);
+        let averages = average.iter().zip(&parameters).map(|(a, p)| decay * a + (1.0 - decay) * p);
+        let averages: Vec<_> = averages.collect();
+        expected.extend(parameters);
+        expected.extend(averages);
+    }
+    // AdamW divides by roots of squares that are near zero here and there: relative to the result.
+    let bounds: Vec<_> = expected.iter().map(|value: &f64| 2e-6 * (1.0 + value.abs())).collect();
+    for (isa, actual) in on_every_isa(|isa| {
+        let mut tensors: Vec<_> = (0..lengths.len()).map(tensor).collect();
+        let updates = tensors.iter_mut().enumerate();
+        let updates = updates.map(|(index, (parameters, gradients, velocity, mean_square, average))| {
+            let rule = match index % 2 {
+                0 => Rule::Sgd { settings: sgd, velocity },
+                _ => Rule::AdamW { settings: adam, mean: velocity, mean_square },
+            };
+            Update { parameters, gradients, rule, average: Some((average, decay)) }
+        });
+        update(isa, updates.collect(), scale);
+        tensors
+            .into_iter()
+            .flat_map(|(parameters, _, _, _, average)| [parameters, average].concat())
+            .collect()
+    }) {
+        assert_eq!(within(&actual, &expected, &bounds), None, "{isa}");
+    }
+}
+
+#[test]
+fn the_norm_of_integers_is_exact() {
+    for count in [0, 1, 15, 16, 17, 129, 16 * 1024 + 1, 300_000] {
+        let x = Numbers::new(9).integers(count);
+        let expected: f64 = x.iter().map(|x| f64::from(*x).powi(2)).sum();
+        on_every_isa(|isa| {
+            assert_eq!(squared_norm(isa, &x), expected, "{isa} {count}");
+            vec![]
+        });
     }
 }

@@ -1,0 +1,275 @@
+//! Batch norm with what stands behind it, against the chain of plain f64 steps.
+
+use elimnet_kernels::{
+    Activation, BatchNorm, Bf16, Element, Images, NormActivation, NormGradients, batch_statistics,
+    column_sums, excite_backward_sums, excite_norm_backward, norm_activation_backward,
+    norm_shortcut_activation_backward, normalize_activate, normalize_activate_pool, reference,
+};
+
+use super::compare::within;
+use super::run::{Numbers, on_every_isa, widen};
+
+const EPSILON: f64 = 1e-5;
+
+/// Images, pixels, channels: around the lanes, the folding of short rows, several tasks.
+const SHAPES: [[usize; 3]; 9] = [
+    [2, 9, 1],
+    [3, 5, 3],
+    [2, 8, 16],
+    [3, 7, 17],
+    [2, 25, 24],
+    [1, 700, 40],
+    [4, 9, 960],
+    [2, 1500, 33],
+    [5, 3, 129],
+];
+const KINDS: [Activation; 5] =
+    [Activation::Identity, Activation::Relu, Activation::Silu, Activation::HardSwish, Activation::Gelu];
+
+/// A problem whose values are exact in both element types.
+struct Problem {
+    images: Images,
+    y: Vec<f32>,
+    shortcut: Vec<f32>,
+    dz: Vec<f32>,
+    mean: Vec<f32>,
+    inverse_std: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    /// `[batch, channels]`
+    scale: Vec<f32>,
+    mean_gradient: Vec<f32>,
+}
+
+impl Problem {
+    fn new([batch, pixels, channels]: [usize; 3]) -> Self {
+        let mut numbers = Numbers::new(7);
+        let mut reals = |count: usize| -> Vec<f32> {
+            numbers.reals(count).into_iter().map(|value| Bf16::from_f32(value).to_f32()).collect()
+        };
+        let length = batch * pixels * channels;
+        let y: Vec<_> = reals(length).iter().map(|y| Bf16::from_f32(2.0 * y + 0.5).to_f32()).collect();
+        let (mean, variance) = reference::batch_statistics(channels, &widen(&y));
+        Self {
+            images: Images { batch, pixels, channels },
+            y,
+            shortcut: reals(length),
+            dz: reals(length),
+            mean: mean.iter().map(|mean| *mean as f32).collect(),
+            inverse_std: variance.iter().map(|v| (1.0 / (v + EPSILON).sqrt()) as f32).collect(),
+            weight: reals(channels),
+            bias: reals(channels),
+            scale: reals(batch * channels),
+            mean_gradient: reals(batch * channels),
+        }
+    }
+
+    fn fused(&self, activation: Activation) -> NormActivation<'_> {
+        let norm = BatchNorm { mean: &self.mean, inverse_std: &self.inverse_std, weight: &self.weight };
+        NormActivation { norm, bias: &self.bias, activation }
+    }
+
+    /// What goes into the activation.
+    fn before(&self, with_shortcut: bool) -> Vec<f64> {
+        let [y, mean, inverse_std, weight, bias] =
+            [&self.y, &self.mean, &self.inverse_std, &self.weight, &self.bias].map(|values| widen(values));
+        let mut values = reference::normalize(&y, &mean, &inverse_std, &weight, &bias);
+        if with_shortcut {
+            values.iter_mut().zip(&self.shortcut).for_each(|(value, s)| *value += f64::from(*s));
+        }
+        values
+    }
+
+    fn pooled(&self, index: usize) -> usize {
+        let Images { pixels, channels, .. } = self.images;
+        index / (pixels * channels) * channels + index % channels
+    }
+}
+
+fn elements<E: Element>(values: &[f32]) -> Vec<E> {
+    values.iter().map(|value| E::from_f32(*value)).collect()
+}
+
+fn to_f32<E: Element>(values: &[E]) -> Vec<f32> {
+    values.iter().map(|value| value.to_f32()).collect()
+}
+
+/// What storing as `E` may add to a value: half a unit in the last place, and the cheaper functions' error.
+fn rounding<E: Element>(value: f64) -> f64 {
+    if size_of::<E>() == 2 { 4.5e-3 * value.abs() + 1e-4 } else { 0.0 }
+}
+
+fn each_case(check: impl Fn(&Problem, Activation)) {
+    for shape in SHAPES {
+        let problem = Problem::new(shape);
+        KINDS.iter().for_each(|kind| check(&problem, *kind));
+    }
+}
+
+fn forward<E: Element>(problem: &Problem, kind: Activation) {
+    let values = |with_shortcut| -> Vec<f64> {
+        problem.before(with_shortcut).iter().map(|x| reference::activation(kind, *x)).collect()
+    };
+    let (plain, summed) = (values(false), values(true));
+    let mut means = vec![0.0; problem.scale.len()];
+    for (index, value) in plain.iter().enumerate() {
+        means[problem.pooled(index)] += value / problem.images.pixels as f64;
+    }
+    let expected = [&plain[..], &summed, &plain, &means, &means].concat();
+    let stored = 3 * plain.len();
+    let bounds: Vec<_> = (0..expected.len())
+        .map(|i| 1e-4 * f64::from(u8::from(i >= stored)) + 1e-5 + rounding::<E>(expected[i]))
+        .collect();
+    let (y, shortcut) = (elements::<E>(&problem.y), elements::<E>(&problem.shortcut));
+    let fused = problem.fused(kind);
+    for (isa, actual) in on_every_isa(|isa| {
+        let [mut plain, mut summed, mut again] = [(); 3].map(|()| vec![E::from_f32(f32::NAN); y.len()]);
+        let [mut means, mut only_means] = [(); 2].map(|()| vec![f32::NAN; problem.scale.len()]);
+        normalize_activate(isa, &fused, &y, None, &mut plain);
+        normalize_activate(isa, &fused, &y, Some(&shortcut), &mut summed);
+        normalize_activate_pool(isa, problem.images, &fused, &y, Some(&mut again), &mut means);
+        normalize_activate_pool(isa, problem.images, &fused, &y, None, &mut only_means);
+        [to_f32(&plain), to_f32(&summed), to_f32(&again), means, only_means].concat()
+    }) {
+        let difference = within(&actual, &expected, &bounds);
+        assert_eq!(difference, None, "{isa} {kind:?} {:?} {} bytes", problem.images, size_of::<E>());
+    }
+}
+
+#[test]
+fn forward_is_the_chain_of_its_steps() {
+    each_case(forward::<f32>);
+    each_case(forward::<Bf16>);
+}
+
+/// Gradients to input, weight and bias, from that of what goes into the activation.
+fn gradients(problem: &Problem, kind: Activation, before: &[f64], dz: &[f64]) -> (Vec<f64>, [Vec<f64>; 3]) {
+    let g: Vec<f64> =
+        dz.iter().zip(before).map(|(dz, x)| dz * reference::activation_slope(kind, *x)).collect();
+    let norm = reference::batch_norm_gradients(&widen(&problem.y), &g, EPSILON, &widen(&problem.weight));
+    (g, norm)
+}
+
+/// A bound for the gradients, which are divided by the standard deviation.
+fn check_gradients<E: Element>(
+    problem: &Problem,
+    kind: Activation,
+    expected: [&[f64]; 3],
+    runs: Vec<(&'static str, Vec<f32>)>,
+) {
+    let largest = problem.inverse_std.iter().fold(1.0_f64, |largest, s| largest.max(f64::from(*s)));
+    let rows = (problem.images.batch * problem.images.pixels) as f64;
+    // Cheaper slopes and, behind a shortcut, rounded gradients enter every sum.
+    let entering = if size_of::<E>() == 2 { 4e-3 } else { 2e-5 };
+    let [dy, d_weight, d_bias] = expected;
+    let mut bounds: Vec<_> =
+        dy.iter().map(|dy| (entering + 1e-5) * largest.powi(2) + rounding::<E>(*dy)).collect();
+    bounds.extend(vec![2.0 * entering * rows.sqrt().max(1.0) * largest; d_weight.len() + d_bias.len()]);
+    let expected = [dy, d_weight, d_bias].concat();
+    for (isa, actual) in runs {
+        let difference = within(&actual, &expected, &bounds);
+        assert_eq!(difference, None, "{isa} {kind:?} {:?} {} bytes", problem.images, size_of::<E>());
+    }
+}
+
+fn backward<E: Element>(problem: &Problem, kind: Activation) {
+    let (y, dz) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
+    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(false), &widen(&problem.dz));
+    let (fused, channels) = (problem.fused(kind), problem.images.channels);
+    let runs = on_every_isa(|isa| {
+        let (mut gradient, mut weight, mut bias) =
+            (dz.clone(), vec![f32::NAN; channels], vec![f32::NAN; channels]);
+        let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
+        norm_activation_backward(isa, &fused, &y, &mut gradient, parameters);
+        [to_f32(&gradient), weight, bias].concat()
+    });
+    check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
+}
+
+fn shortcut_backward<E: Element>(problem: &Problem, kind: Activation) {
+    let [y, shortcut, dz] = [&problem.y, &problem.shortcut, &problem.dz].map(|values| elements::<E>(values));
+    let (g, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(true), &widen(&problem.dz));
+    let g_bounds: Vec<_> = g.iter().map(|g| 1e-5 + rounding::<E>(*g)).collect();
+    let (fused, channels) = (problem.fused(kind), problem.images.channels);
+    let runs = on_every_isa(|isa| {
+        let (mut gradient, mut d_y) = (dz.clone(), vec![E::from_f32(f32::NAN); y.len()]);
+        let (mut weight, mut bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
+        let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
+        norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut gradient, &mut d_y, parameters);
+        assert_eq!(within(&to_f32(&gradient), &g, &g_bounds), None, "{isa} {kind:?} to the shortcut");
+        [to_f32(&d_y), weight, bias].concat()
+    });
+    check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
+}
+
+#[test]
+fn gradients_are_the_chain_of_their_steps() {
+    each_case(backward::<f32>);
+    each_case(backward::<Bf16>);
+}
+
+#[test]
+fn gradients_beside_a_shortcut_are_the_chain_of_their_steps() {
+    each_case(shortcut_backward::<f32>);
+    each_case(shortcut_backward::<Bf16>);
+}
+
+fn excite<E: Element>(problem: &Problem, kind: Activation) {
+    let (y, d_out) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
+    let (before, pixels) = (problem.before(false), problem.images.pixels as f64);
+    let mut scale_gradient = vec![0.0; problem.scale.len()];
+    let mut dz = Vec::new();
+    for (index, (x, d_out)) in before.iter().zip(&problem.dz).enumerate() {
+        let pooled = problem.pooled(index);
+        scale_gradient[pooled] += f64::from(*d_out) * reference::activation(kind, *x);
+        let share = f64::from(problem.mean_gradient[pooled]) / pixels;
+        dz.push(f64::from(*d_out) * f64::from(problem.scale[pooled]) + share);
+    }
+    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, &before, &dz);
+    let bounds: Vec<_> =
+        scale_gradient.iter().map(|sum| 3e-4 * pixels.sqrt() + rounding::<E>(*sum)).collect();
+    let (fused, images, channels) = (problem.fused(kind), problem.images, problem.images.channels);
+    let runs = on_every_isa(|isa| {
+        let sums = excite_backward_sums(isa, images, &fused, &y, &d_out);
+        assert_eq!(within(sums.scale_gradient(), &scale_gradient, &bounds), None, "{isa} {kind:?} scale");
+        let (mut gradient, mut weight, mut bias) =
+            (d_out.clone(), vec![f32::NAN; channels], vec![f32::NAN; channels]);
+        let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
+        let (scale, mean_gradient) = (&problem.scale, &problem.mean_gradient);
+        excite_norm_backward(isa, images, &fused, &sums, &y, scale, mean_gradient, &mut gradient, parameters);
+        [to_f32(&gradient), weight, bias].concat()
+    });
+    check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
+}
+
+#[test]
+fn gradients_through_squeeze_and_excitation_are_the_chain_of_their_steps() {
+    each_case(excite::<f32>);
+    each_case(excite::<Bf16>);
+}
+
+/// Sums of bf16 integers are exact, whatever their order.
+#[test]
+fn sums_of_bf16_integers_are_exact() {
+    for [batch, pixels, channels] in SHAPES {
+        let rows = batch * pixels;
+        let values = Numbers::new(8).integers(rows * channels);
+        let x = elements::<Bf16>(&values);
+        let (mean, variance) = reference::batch_statistics(channels, &widen(&values));
+        let mut expected: Vec<_> = mean.iter().map(|mean| mean * rows as f64).collect();
+        let mut bounds = vec![1e-6 * rows as f64; channels];
+        expected.extend(mean.iter().chain(&variance));
+        bounds.extend(vec![1e-5; 2 * channels]);
+        for (isa, actual) in on_every_isa(|isa| {
+            let mut actual = vec![f32::NAN; 3 * channels];
+            let (sums, statistics) = actual.split_at_mut(channels);
+            let (mean, variance) = statistics.split_at_mut(channels);
+            column_sums(isa, &x, sums);
+            batch_statistics(isa, &x, mean, variance);
+            assert!(sums.iter().all(|sum| sum.fract() == 0.0), "{isa}: sums of integers");
+            actual
+        }) {
+            assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {rows} x {channels}");
+        }
+    }
+}
