@@ -80,6 +80,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Multiplies one tile of `rows` (one of `TILE_ROWS`) by `vectors` (1 or 2) registers.
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>);
 
+    /// Asks for the cache lines of `values`, which will be needed soon.
+    #[inline(always)]
+    fn prefetch<T>(self, _values: &[T]) {}
+
     /// A whole power that [`Simd::scale_by_power`] takes, and the rest of `a`, between −1/2 and 1/2; `a` is
     /// brought into the range of those powers first.
     #[inline(always)]
@@ -154,6 +158,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         values[..count].copy_from_slice(&lanes[..count]);
     }
 }
+
+/// Bytes that come from memory at once.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const CACHE_LINE: usize = 64;
 
 /// Lanes of the widest register.
 pub(crate) const MAX_LANES: usize = 16;

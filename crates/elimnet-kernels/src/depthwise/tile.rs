@@ -20,6 +20,9 @@ pub(crate) const ROWS: usize = 2;
 pub(crate) const PIXELS: usize = 4;
 /// Source columns of the widest tile: 5x5, stride 2.
 pub(crate) const MAX_COLUMNS: usize = (PIXELS - 1) * 2 + 5;
+/// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
+/// of the machine follows.
+const VALUES_AHEAD: usize = 2048;
 /// Output values of a task, about.
 const TASK_VALUES: usize = 64 * 1024;
 
@@ -97,6 +100,40 @@ impl Window {
             && first_y + span(ROWS, kernel, stride) <= self.source[0]
             && first_x + span(PIXELS, kernel, stride) <= self.source[1];
         fits.then_some((first_y * self.source[1] + first_x) * self.channels)
+    }
+
+    /// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
+    #[inline(always)]
+    pub(crate) fn tiles_ahead(&self) -> usize {
+        (VALUES_AHEAD / (PIXELS * self.channels)).clamp(1, 8)
+    }
+
+    /// Asks for what a tile ahead of the one at `first` sees and the tiles above did not: its lowest rows.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd, E: Element>(
+        &self,
+        simd: S,
+        image: &[E],
+        first: usize,
+        kernel: usize,
+        stride: usize,
+    ) {
+        let length = PIXELS * stride * self.channels;
+        let seen = span(ROWS, kernel, stride) - ROWS * stride;
+        for row in seen..span(ROWS, kernel, stride) {
+            let start = first + row * self.source_row() + self.tiles_ahead() * length;
+            simd.prefetch(image.get(start..start + length).unwrap_or_default());
+        }
+    }
+
+    /// The same of the output's rows, from its value `first` on.
+    #[inline(always)]
+    pub(crate) fn prefetch_output<S: Simd, E: Element>(&self, simd: S, output: &[E], first: usize) {
+        let length = PIXELS * self.channels;
+        for row in 0..ROWS {
+            let start = first + row * self.output_row() + self.tiles_ahead() * length;
+            simd.prefetch(output.get(start..start + length).unwrap_or_default());
+        }
     }
 
     /// Copies what a tile sees of `image` to `patch`, zeros where there is no image.
@@ -196,6 +233,10 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
             match window.inside(corner, to, KERNEL, STRIDE) {
                 Some(first) => {
                     let source = Source { values: &self.input[first..], row: window.source_row() };
+                    window.prefetch(simd, self.input, first, KERNEL, STRIDE);
+                    let [y, x] = [corner[0] - self.first_row, corner[1]];
+                    let output = y * window.output_row() + x * window.channels;
+                    window.prefetch_output(simd, self.output, output);
                     self.channels::<S>(simd, corner, source);
                 }
                 None => {

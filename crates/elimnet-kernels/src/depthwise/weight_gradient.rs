@@ -75,6 +75,8 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
                 Some(first) => {
                     let source = Source { values: &self.input[first..], row: window.source_row() };
                     let gradient = Source { values: &self.gradient[at..], row: window.output_row() };
+                    window.prefetch(simd, self.input, first, KERNEL, STRIDE);
+                    window.prefetch_output(simd, self.gradient, at);
                     self.channels::<S>(simd, source, gradient);
                 }
                 None => {

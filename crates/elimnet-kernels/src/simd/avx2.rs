@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
@@ -168,6 +168,15 @@ impl Simd for Avx2 {
         unsafe {
             let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(power), _mm256_set1_epi32(127));
             _mm256_mul_ps(a, _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent)))
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, values: &[T]) {
+        let first = values.as_ptr().cast::<i8>();
+        for offset in (0..size_of_val(values)).step_by(CACHE_LINE) {
+            // SAFETY: a hint that reads nothing; the address is inside the slice.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) }
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{Kernel, Simd};
+use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
@@ -196,6 +196,15 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         unsafe {
             let rest = _mm512_reduce_ps::<0>(a);
             (_mm512_sub_ps(a, rest), rest)
+        }
+    }
+
+    #[inline(always)]
+    fn prefetch<T>(self, values: &[T]) {
+        let first = values.as_ptr().cast::<i8>();
+        for offset in (0..size_of_val(values)).step_by(CACHE_LINE) {
+            // SAFETY: a hint that reads nothing; the address is inside the slice.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) }
         }
     }
 
