@@ -1,6 +1,6 @@
 //! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32 and bf16.
 //!
-//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name]`;
+//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16]`;
 //! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
 //! forward pass gathers moments, as in training.
 #![allow(clippy::print_stdout)] // what this program is for
@@ -45,10 +45,15 @@ fn main() {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
     println!("{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds), best of 7");
     println!("{:<30} {:>16} {:>16} {:>16}", "layer", "forward", "input gradient", "weight gradient");
+    let is_wanted = |element: &str| arguments.get(3).is_none_or(|wanted| wanted == element);
     for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
         pool.install(|| {
-            measure::<f32>(isa, batch, "f32", layer);
-            measure::<Bf16>(isa, batch, "bf16", layer);
+            if is_wanted("f32") {
+                measure::<f32>(isa, batch, "f32", layer);
+            }
+            if is_wanted("bf16") {
+                measure::<Bf16>(isa, batch, "bf16", layer);
+            }
         });
     }
 }

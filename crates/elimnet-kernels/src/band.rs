@@ -8,7 +8,9 @@
 use std::ops::Range;
 
 use crate::element::Bf16;
+use crate::isa::Isa;
 use crate::simd::amx::{BLOCK, STEP, Steps};
+use crate::unroll::Unroll;
 use crate::window::Window;
 
 /// How a band of window rows lies.
@@ -23,10 +25,10 @@ pub(crate) struct Band<'a> {
 }
 
 impl<'a> Band<'a> {
-    /// For `lines` rows of windows, if the channels fill whole steps.
+    /// For `lines` rows of windows that see all channels.
     pub(crate) fn new(window: &'a Window, lines: usize) -> Option<Self> {
         let Window { grid, image, taps, stride, origin, .. } = *window;
-        if !window.channels.is_multiple_of(STEP) || window.group_channels != window.channels {
+        if window.group_channels != window.channels {
             return None;
         }
         let left = origin[1].min(0).unsigned_abs();
@@ -77,18 +79,52 @@ impl<'a> Band<'a> {
         self.rows_before(self.window.stride[0]) * self.pitch + self.left
     }
 
-    /// The steps of a window's sum, over `[tap_y, tap_x, channel]`.
-    pub(crate) fn steps(&self) -> Steps {
+    /// Whether tiles can be loaded from the band itself: the channels fill whole steps.
+    pub(crate) fn fills_steps(&self) -> bool {
+        self.window.channels.is_multiple_of(STEP)
+    }
+
+    /// Where the taps of each row of a window start, from the window's first value on.
+    pub(crate) fn runs(&self) -> Vec<usize> {
         let Window { taps, stride, channels, .. } = *self.window;
         let row = |tap: usize| self.rows_before(tap % stride[0]) + tap / stride[0];
-        let taps = (0..taps[0]).flat_map(|y| (0..taps[1]).map(move |x| (y, x)));
-        let pixels = taps.map(|(y, x)| (row(y) * self.pitch + x) * channels);
-        Steps::of_panel(pixels.flat_map(|first| (first..first + channels).step_by(STEP)))
+        (0..taps[0]).map(|tap| row(tap) * self.pitch * channels).collect()
+    }
+
+    /// The steps of a window's sum, over `[tap_y, tap_x, channel]`.
+    pub(crate) fn steps(&self) -> Steps {
+        let length = self.window.taps[1] * self.window.channels;
+        let runs = self.runs().into_iter();
+        Steps::of_panel(runs.flat_map(|first| (first..first + length).step_by(STEP)))
     }
 
     /// Writes the band of the window rows from `line` on.
     pub(crate) fn fill(&self, image: &[Bf16], line: usize, band: &mut [Bf16]) {
         self.fill_channels(image, line, 0..self.window.channels, band);
+    }
+
+    /// Writes the windows of some of the band's lines out, one after the other, `padded` apart.
+    pub(crate) fn unroll(
+        &self,
+        isa: Isa,
+        band: &[Bf16],
+        lines: Range<usize>,
+        unrolled: &mut [Bf16],
+        padded: usize,
+    ) {
+        let windows = self.window.grid[1];
+        let runs = self.runs();
+        for (target, line) in unrolled.chunks_mut(windows * padded).zip(lines) {
+            isa.run(Unroll {
+                source: &band[line * self.pitch * self.window.channels..],
+                distance: self.window_distance(),
+                windows,
+                runs: &runs,
+                length: self.window.taps[1] * self.window.channels,
+                target,
+                padded,
+            });
+        }
     }
 
     /// As [`Band::fill`], of some channels alone, next to each other.

@@ -156,19 +156,19 @@ impl<'a> PartMoments<'a> {
         rows: usize,
         bias: S::Vector,
     ) {
-        let width = channels.len();
-        let value =
-            |row: usize| simd.add(simd.load_partial(&sums[row * stride + channels.start..][..width]), bias);
-        let is_first = self.pivots[channels.start].is_nan();
-        if is_first {
-            simd.store_partial(value(0), &mut self.pivots[channels.clone()]);
+        // No closures here: they are not always compiled with the wide registers.
+        let (first, width) = (channels.start, channels.len());
+        if self.pivots[first].is_nan() {
+            let value = simd.add(simd.load_partial(&sums[first..][..width]), bias);
+            simd.store_partial(value, &mut self.pivots[channels.clone()]);
             self.sums[channels.clone()].fill(0.0);
             self.squares[channels.clone()].fill(0.0);
         }
         let pivot = simd.load_partial(&self.pivots[channels.clone()]);
         let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
         for row in 0..rows {
-            let distance = simd.subtract(value(row), pivot);
+            let value = simd.add(simd.load_partial(&sums[row * stride + first..][..width]), bias);
+            let distance = simd.subtract(value, pivot);
             sum = simd.add(sum, distance);
             square = simd.mul_add(distance, distance, square);
         }

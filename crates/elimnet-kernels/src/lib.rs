@@ -43,6 +43,8 @@ mod tile_gradient;
 mod tile_pack;
 #[cfg(target_arch = "x86_64")]
 mod tile_product;
+#[cfg(target_arch = "x86_64")]
+mod unroll;
 mod weight_gradient;
 mod window;
 

@@ -51,14 +51,23 @@ impl<O: Element, F: Function> Kernel for FinishKernel<'_, '_, O, F> {
                 part.add_rows(simd, columns.clone(), block.sums, BLOCK, block.rows, bias);
             }
             let width = columns.len();
-            for row in 0..block.rows {
-                let mut value = simd.add(simd.load(&block.sums[row * BLOCK + column..]), bias);
-                if let Some(shortcut) = block.shortcut {
-                    let shortcut = &shortcut[row * block.shortcut_pixel + column..][..width];
-                    value = simd.add(value, simd.load_element(shortcut));
+            match block.shortcut {
+                None => {
+                    for row in 0..block.rows {
+                        let value = simd.add(simd.load(&block.sums[row * BLOCK + column..]), bias);
+                        let value = function.value::<S, O>(simd, value);
+                        simd.store_element(value, &mut block.output[row * block.pixel + column..][..width]);
+                    }
                 }
-                let value = function.value::<S, O>(simd, value);
-                simd.store_element(value, &mut block.output[row * block.pixel + column..][..width]);
+                Some(shortcut) => {
+                    for row in 0..block.rows {
+                        let value = simd.add(simd.load(&block.sums[row * BLOCK + column..]), bias);
+                        let shortcut = &shortcut[row * block.shortcut_pixel + column..][..width];
+                        let value = simd.add(value, simd.load_element(shortcut));
+                        let value = function.value::<S, O>(simd, value);
+                        simd.store_element(value, &mut block.output[row * block.pixel + column..][..width]);
+                    }
+                }
             }
         }
     }

@@ -28,6 +28,8 @@ const CHANNELS: usize = 64;
 const COLUMNS: usize = 64;
 /// Pixels that are laid out at once: both operands then stay in the second-level cache.
 const PIXELS: usize = 1024;
+/// Values of windows that are written out at once.
+const UNROLLED: usize = 256 << 10;
 /// Tasks to cut a gradient into where its size allows it.
 const TASKS: usize = 8;
 /// Values that the parts may take together (32 MiB).
@@ -61,8 +63,8 @@ enum Layout {
     Pixels,
     /// Rows of padded pixels, walked flat; that many pixels from a row to the next.
     Band(usize),
-    /// One by one.
-    Gathered,
+    /// Written out, one after the other.
+    Unrolled,
 }
 
 struct Gradient<'a> {
@@ -109,11 +111,11 @@ struct Segment {
 impl<'a> Gradient<'a> {
     fn new(isa: Isa, amx: Amx, conv: &'a Conv2d, input: &'a [Bf16], output_gradient: &'a [Bf16]) -> Self {
         let window = window(conv);
-        let band = Band::new(&window, 1).filter(|_| window.stride == [1, 1]);
+        let band = Band::new(&window, 1).filter(|band| band.fills_steps() && window.stride == [1, 1]);
         let layout = match band {
             _ if window.is_pointwise() => Layout::Pixels,
             Some(band) => Layout::Band(band.windows_in_a_row()),
-            None => Layout::Gathered,
+            None => Layout::Unrolled,
         };
         let (batch, grid) = match layout {
             Layout::Pixels => (1, [window.rows(), 1]),
@@ -175,12 +177,45 @@ impl<'a> Gradient<'a> {
 
     fn run(&self, task: Task, sums: &mut [Sums]) {
         let tiles = self.amx.configure();
-        let chunk = (PIXELS / self.pitch()).max(1);
+        let pixels = match self.layout {
+            Layout::Unrolled => PIXELS.min(UNROLLED / self.padded_columns()),
+            _ => PIXELS,
+        };
+        let chunk = (pixels / self.pitch()).max(1);
         for first in task.lines.clone().step_by(chunk) {
             let lines = first..task.lines.end.min(first + chunk);
             let start = if first == task.lines.start { First::Zero } else { First::Sums };
             self.add_lines(&tiles, &task, lines, start, sums);
         }
+    }
+
+    /// Columns of a written-out window.
+    fn padded_columns(&self) -> usize {
+        self.columns.next_multiple_of(STEP)
+    }
+
+    /// The windows of some lines, written out.
+    fn unrolled(&self, task: &Task, lines: &Range<usize>) -> Scratch<Bf16> {
+        let (width, padded) = (self.grid[1], self.padded_columns());
+        let mut unrolled = Scratch::new(lines.len() * width * padded);
+        let image_length = self.input.len() / self.batch;
+        let mut line = lines.start;
+        while line < lines.end {
+            let [image, first] = [line / self.grid[0], line % self.grid[0]];
+            let count = (self.grid[0] - first).min(lines.end - line);
+            let target = &mut unrolled[(line - lines.start) * width * padded..][..count * width * padded];
+            if let Some(band) = Band::new(&self.window, count) {
+                let mut rows = Scratch::new(band.length());
+                band.fill(&self.input[image * image_length..][..image_length], first, &mut rows);
+                band.unroll(self.isa, &rows, 0..count, target, padded);
+            } else {
+                let windows = line * width..(line + count) * width;
+                let first_channel = task.group * self.window.group_channels;
+                self.window.gather(self.input, first_channel, windows, 0..self.columns, target, padded);
+            }
+            line += count;
+        }
+        unrolled
     }
 
     /// Positions from a line to the next.
@@ -236,6 +271,10 @@ impl<'a> Gradient<'a> {
         let distance = positions + STEP;
         let mut turned = Scratch::<Bf16>::new(self.task_channels * distance);
         self.turn(task, &lines, &segments, positions, &mut turned, distance);
+        let unrolled = match self.layout {
+            Layout::Unrolled => self.unrolled(task, &lines),
+            _ => Scratch::new(0),
+        };
         let block = match self.layout {
             Layout::Band(_) => self.window.group_channels,
             _ => self.columns,
@@ -250,7 +289,8 @@ impl<'a> Gradient<'a> {
             let odd_length = if self.has_odd_taps() { pixels * width } else { 0 };
             let mut even = Scratch::<Bf16>::new(pixels * width);
             let mut odd = Scratch::<Bf16>::new(odd_length);
-            self.pair(task, &lines, &segments, columns.clone(), pixels, [&mut even, &mut odd]);
+            let paired = [&mut even[..], &mut odd[..]];
+            self.pair(task, &lines, &segments, columns.clone(), pixels, &unrolled, paired);
             let step = |segment: &Segment| {
                 let (turned, paired) = (segment.turned, segment.paired);
                 let steps = (0..segment.count).step_by(STEP);
@@ -392,6 +432,7 @@ impl<'a> Gradient<'a> {
         segments: &[Segment],
         columns: Range<usize>,
         pixels: usize,
+        unrolled: &[Bf16],
         [even, odd]: [&mut [Bf16]; 2],
     ) {
         let width = columns.len();
@@ -405,12 +446,8 @@ impl<'a> Gradient<'a> {
                 let first = task.group * self.columns + columns.start;
                 (&source[lines.start * row + first..], row, lines.len())
             }
-            Layout::Gathered => {
-                let pixels = lines.start * self.grid[1]..lines.end * self.grid[1];
-                rows = Scratch::new(pixels.len() * width);
-                let first = task.group * self.window.group_channels;
-                self.window.gather(self.input, first, pixels.clone(), columns, &mut rows, width);
-                (&rows[..], width, pixels.len())
+            Layout::Unrolled => {
+                (&unrolled[columns.start..], self.padded_columns(), lines.len() * self.grid[1])
             }
             Layout::Band(_) => {
                 rows = Scratch::new(pixels * width);

@@ -159,22 +159,28 @@ impl Kernel for PackRows<'_, '_> {
         for (step, packed) in self.packed.chunks_exact_mut(STEP * BLOCK).enumerate() {
             for pair in 0..TILE {
                 let first = step * STEP + 2 * pair;
-                let none: &[f32] = &[];
-                let [even, odd] = [first, first + 1].map(|depth| match depth < self.depth {
-                    true => &(self.row)(depth)[self.columns.clone()],
-                    false => none,
-                });
+                let columns = self.columns.clone();
+                let even = if first < self.depth { &(self.row)(first)[columns.clone()] } else { &[] };
+                let odd = if first + 1 < self.depth { &(self.row)(first + 1)[columns] } else { &[] };
                 for (tile, packed) in packed.chunks_exact_mut(TILE_LENGTH).enumerate() {
                     let packed = &mut packed[pair * STEP..][..STEP];
                     let columns = tile * TILE..self.columns.len().clamp(tile * TILE, (tile + 1) * TILE);
-                    for (index, column) in columns.enumerate() {
-                        let value = |row: &[f32]| row.get(column).map_or(Bf16::ZERO, |v| Bf16::from_f32(*v));
-                        packed[2 * index] = value(even);
-                        packed[2 * index + 1] = value(odd);
-                    }
+                    round_to_every_second(
+                        &even[columns.start.min(even.len())..columns.end.min(even.len())],
+                        packed,
+                    );
+                    let odd = &odd[columns.start.min(odd.len())..columns.end.min(odd.len())];
+                    round_to_every_second(odd, &mut packed[1..]);
                 }
             }
         }
+    }
+}
+
+#[inline(always)]
+fn round_to_every_second(values: &[f32], packed: &mut [Bf16]) {
+    for index in 0..values.len() {
+        packed[2 * index] = Bf16::from_f32(values[index]);
     }
 }
 

@@ -24,6 +24,7 @@ use crate::simd::amx::{Amx, BLOCK, First, Operand, STEP, Shape, Steps, Sums, TIL
 use crate::threads::{self, Scratch, piece_length};
 use crate::tile_finish::{FinishBlock, finish};
 use crate::tile_pack::{TilePanel, TilePanels};
+use crate::unroll::Unroll;
 use crate::window::Window;
 
 /// Bytes of input and output that a task goes through.
@@ -36,6 +37,8 @@ const SMALL_WEIGHTS: usize = 256 << 10;
 const TASKS: usize = 8;
 /// Bytes of the rows that stay in the first-level cache while they meet one panel after the other.
 const ROW_BYTES: usize = 16 << 10;
+/// Depth up to which writing the output costs more than reading the panels again.
+const SHORT_DEPTH: usize = 96;
 /// Windows of a band that meet a panel at once.
 const BAND_ROWS: usize = 128;
 
@@ -201,8 +204,8 @@ enum Source<'a> {
     /// The images themselves.
     Images,
     Band(Band<'a>),
-    /// Windows of that padded depth, gathered.
-    Gathered(usize),
+    /// Windows of that padded depth, written out from the band or from the images.
+    Unrolled(usize, Option<Band<'a>>),
 }
 
 /// Rows of the left operand: the windows of one image, row after row.
@@ -259,7 +262,7 @@ impl<O: Element> Job<'_, O> {
     fn source_bytes(&self) -> usize {
         let product = |product: &TileProduct<'_>| {
             let values = match product.source(1) {
-                Source::Gathered(depth) => product.grid[1] * depth,
+                Source::Unrolled(depth, _) => product.grid[1] * depth,
                 _ => {
                     product.grid[1]
                         * product.window.stride[1]
@@ -396,29 +399,30 @@ impl<O: Element> Job<'_, O> {
                 let units: Vec<_> = images.zip(bands.chunks_exact(band.length())).map(rows).collect();
                 self.multiply_units(tiles, product, 0, &units, BAND_ROWS, output);
             }
-            Source::Gathered(depth) => {
+            Source::Unrolled(depth, band) => {
                 let steps = Steps::of_panel((0..depth).step_by(STEP));
                 for image in images {
                     for group in 0..product.panels.len() {
-                        self.gather_rows(tiles, product, group, (image, lines.clone()), &steps, output);
+                        let windows = Windows { image, lines: lines.clone(), band: band.as_ref() };
+                        self.unroll_rows(tiles, product, group, windows, &steps, output);
                     }
                 }
             }
         }
     }
 
-    /// Gathers windows, as many as stay in cache, and multiplies them by all panels.
-    fn gather_rows(
+    /// Writes windows out, as many as stay in cache, and multiplies them by all panels.
+    fn unroll_rows(
         &self,
         tiles: &Tiles,
         product: &TileProduct<'_>,
         group: usize,
-        (image, lines): (usize, Range<usize>),
+        Windows { image, lines, band }: Windows<'_>,
         steps: &Steps,
         output: &mut Output<'_, '_, O>,
     ) {
-        let (window, panels) = (&product.window, &product.panels[group]);
-        let [depth, padded] = [panels.depth, panels.padded_depth()];
+        let panels = &product.panels[group];
+        let padded = panels.padded_depth();
         let width = product.grid[1];
         let mut chunk = rows_in_cache(padded);
         if panels.bytes() > SMALL_WEIGHTS {
@@ -426,17 +430,62 @@ impl<O: Element> Job<'_, O> {
         }
         let chunk_lines = (chunk / width).max(1);
         let most = chunk_lines.min(lines.len()) * width;
-        let mut patches = Scratch::<Bf16>::new(most.next_multiple_of(BLOCK) * padded);
-        patches.fill(Bf16::ZERO);
+        let mut unrolled = Scratch::<Bf16>::new(most.next_multiple_of(BLOCK) * padded);
+        let mut rows = Scratch::<Bf16>::new(band.map_or(0, Band::length));
+        if let Some(band) = band {
+            let image_length = self.input.len() / self.lines.batch;
+            band.fill(&self.input[image * image_length..][..image_length], lines.start, &mut rows);
+        }
         for first in lines.clone().step_by(chunk_lines) {
-            let count = chunk_lines.min(lines.end - first) * width;
-            let row = (image * product.grid[0] + first) * width;
-            let first_channel = group * window.group_channels;
-            window.gather(self.input, first_channel, row..row + count, 0..depth, &mut patches, padded);
+            let chunk = first..lines.end.min(first + chunk_lines);
+            let count = chunk.len() * width;
+            match band {
+                Some(band) => {
+                    band.unroll(
+                        self.isa,
+                        &rows,
+                        chunk.start - lines.start..chunk.end - lines.start,
+                        &mut unrolled,
+                        padded,
+                    );
+                }
+                None => self.gather(product, group, image, chunk, &mut unrolled),
+            }
             let rows =
-                Rows { values: &patches, distance: padded, steps, pitch: width, image, line: first, count };
+                Rows { values: &unrolled, distance: padded, steps, pitch: width, image, line: first, count };
             self.multiply_units(tiles, product, group, &[rows], count.next_multiple_of(BLOCK), output);
         }
+    }
+
+    /// Writes windows out from the images themselves.
+    fn gather(
+        &self,
+        product: &TileProduct<'_>,
+        group: usize,
+        image: usize,
+        lines: Range<usize>,
+        unrolled: &mut [Bf16],
+    ) {
+        let (window, panels) = (&product.window, &product.panels[group]);
+        let [depth, padded] = [panels.depth, panels.padded_depth()];
+        let row = (image * product.grid[0] + lines.start) * product.grid[1];
+        let count = lines.len() * product.grid[1];
+        let first_channel = group * window.group_channels;
+        if window.is_pointwise() {
+            return self.isa.run(Unroll {
+                source: &self.input[row * window.channels + first_channel..],
+                distance: window.channels,
+                windows: count,
+                runs: &[0],
+                length: depth,
+                target: unrolled,
+                padded,
+            });
+        }
+        for row in unrolled.chunks_exact_mut(padded) {
+            row[depth..].fill(Bf16::ZERO);
+        }
+        window.gather(self.input, first_channel, row..row + count, 0..depth, unrolled, padded);
     }
 
     /// All rows by all panels: a few rows by one panel after the other, or, where the panels don't stay in cache,
@@ -453,7 +502,9 @@ impl<O: Element> Job<'_, O> {
         let panels = &product.panels[group];
         let wanted = |panel: &TilePanel<'_>| output.columns.contains(&panel.first_column);
         let first_column = group * panels.columns;
-        let mut sums = [0.0; BLOCK * BLOCK];
+        // On cache lines: tiles that straddle them are stored at half the speed.
+        let mut sums = Scratch::<f32>::new(BLOCK * BLOCK);
+        let Some(sums) = sums.first_chunk_mut() else { return };
         if panels.bytes() > SMALL_WEIGHTS {
             let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
             for panel in wanted {
@@ -465,7 +516,7 @@ impl<O: Element> Job<'_, O> {
                         0..rows.count,
                         panel,
                         first_column,
-                        &mut sums,
+                        sums,
                         output,
                     );
                 }
@@ -473,6 +524,8 @@ impl<O: Element> Job<'_, O> {
             return;
         }
         let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
+        // Few products a value: then the output sets the pace, and wants to be written from end to end.
+        let chunk = if panels.padded_depth() <= SHORT_DEPTH { BLOCK } else { chunk };
         for rows in units {
             for first in (0..rows.count).step_by(chunk) {
                 let range = first..rows.count.min(first + chunk);
@@ -484,7 +537,7 @@ impl<O: Element> Job<'_, O> {
                         range.clone(),
                         *panel,
                         first_column,
-                        &mut sums,
+                        sums,
                         output,
                     );
                 }
@@ -508,17 +561,13 @@ impl<O: Element> Job<'_, O> {
         for first in range.clone().step_by(BLOCK) {
             let count = BLOCK.min(range.end - first);
             let down = count.div_ceil(TILE);
-            let values = &rows.values[first * rows.distance..];
-            let mut copy = Scratch::<Bf16>::new(0);
+            let mut values = &rows.values[first * rows.distance..];
             let needed = down * TILE * rows.distance;
-            let values = if product.source_is_images() && values.len() < needed {
-                copy = Scratch::new(needed);
-                copy[..values.len()].copy_from_slice(values);
-                copy[values.len()..].fill(Bf16::ZERO);
-                &copy[..]
-            } else {
-                values
-            };
+            let copy;
+            if product.source_is_images() && values.len() < needed {
+                copy = with_zeros(values, needed);
+                values = &copy;
+            }
             let block = TileBlock {
                 left: Operand { values, row: rows.distance, second: TILE * rows.distance },
                 right: panel.right,
@@ -526,7 +575,6 @@ impl<O: Element> Job<'_, O> {
                 shape: Shape { down, across: panel.tiles },
             };
             tiles.multiply(block, First::Zero, sums);
-            drop(copy);
             self.finish_block(product, rows, first..first + count, panel, first_column, sums, output);
         }
     }
@@ -595,14 +643,27 @@ impl TileProduct<'_> {
         if self.source_is_images() {
             return Source::Images;
         }
-        if self.window.is_pointwise() {
-            return Source::Gathered(self.panels[0].padded_depth());
-        }
-        match Band::new(&self.window, lines) {
-            Some(band) => Source::Band(band),
-            None => Source::Gathered(self.panels[0].padded_depth()),
+        let depth = self.panels[0].padded_depth();
+        match Band::new(&self.window, lines).filter(|_| !self.window.is_pointwise()) {
+            Some(band) if band.fills_steps() => Source::Band(band),
+            band => Source::Unrolled(depth, band),
         }
     }
+}
+
+/// Some lines of windows of one image, and how they lie in a band, if they see all channels.
+struct Windows<'a> {
+    image: usize,
+    lines: Range<usize>,
+    band: Option<&'a Band<'a>>,
+}
+
+/// A copy with zeros behind it.
+fn with_zeros(values: &[Bf16], length: usize) -> Scratch<Bf16> {
+    let mut copy = Scratch::new(length);
+    copy[..values.len()].copy_from_slice(values);
+    copy[values.len()..].fill(Bf16::ZERO);
+    copy
 }
 
 /// Rows of that length that stay in the first-level cache; whole blocks.

@@ -30,11 +30,14 @@ impl Amx {
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2")]
 unsafe fn transpose_32x16(rows: *const Bf16, distance: usize, turned: *mut Bf16, turned_distance: usize) {
     let mut pairs = [_mm512_setzero_si512(); 16];
+    // No closures here: they are not always compiled with the wide registers.
     for (pair, vector) in pairs.iter_mut().enumerate() {
         // SAFETY: the caller's.
-        let [even, odd] = [2 * pair, 2 * pair + 1]
-            .map(|row| unsafe { _mm512_cvtepu16_epi32(_mm256_loadu_si256(rows.add(row * distance).cast())) });
-        *vector = _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd));
+        unsafe {
+            let even = _mm512_cvtepu16_epi32(_mm256_loadu_si256(rows.add(2 * pair * distance).cast()));
+            let odd = _mm512_cvtepu16_epi32(_mm256_loadu_si256(rows.add((2 * pair + 1) * distance).cast()));
+            *vector = _mm512_or_si512(even, _mm512_slli_epi32::<16>(odd));
+        }
     }
     for (column, vector) in transpose_16x16(pairs).into_iter().enumerate() {
         // SAFETY: the caller's.
@@ -54,7 +57,7 @@ fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
     // Row 4i + j then holds column j of each quarter of rows 4i..4i + 4.
     let mut fours = pairs;
     for i in 0..4 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|j| pairs[4 * i + j]);
+        let [a, b, c, d] = [pairs[4 * i], pairs[4 * i + 1], pairs[4 * i + 2], pairs[4 * i + 3]];
         fours[4 * i] = _mm512_unpacklo_epi64(a, c);
         fours[4 * i + 1] = _mm512_unpackhi_epi64(a, c);
         fours[4 * i + 2] = _mm512_unpacklo_epi64(b, d);
@@ -62,7 +65,7 @@ fn transpose_16x16(rows: [__m512i; 16]) -> [__m512i; 16] {
     }
     let mut turned = fours;
     for j in 0..4 {
-        let [a, b, c, d] = [0, 1, 2, 3].map(|i| fours[4 * i + j]);
+        let [a, b, c, d] = [fours[j], fours[4 + j], fours[8 + j], fours[12 + j]];
         let low = [_mm512_shuffle_i32x4::<0x88>(a, b), _mm512_shuffle_i32x4::<0x88>(c, d)];
         let high = [_mm512_shuffle_i32x4::<0xdd>(a, b), _mm512_shuffle_i32x4::<0xdd>(c, d)];
         turned[j] = _mm512_shuffle_i32x4::<0x88>(low[0], low[1]);
