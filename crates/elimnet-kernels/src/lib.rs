@@ -44,6 +44,8 @@ mod tile_pack;
 #[cfg(target_arch = "x86_64")]
 mod tile_product;
 #[cfg(target_arch = "x86_64")]
+mod tile_rows;
+#[cfg(target_arch = "x86_64")]
 mod unroll;
 mod weight_gradient;
 mod window;

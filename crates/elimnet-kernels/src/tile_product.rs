@@ -13,34 +13,26 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::band::Band;
 use crate::conv2d::Conv2d;
 use crate::dense::{phase_window, window};
 use crate::element::{Bf16, Element};
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Phase;
 use crate::isa::Isa;
-use crate::simd::amx::{Amx, BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
+use crate::simd::amx::{Amx, BLOCK};
 use crate::threads::{self, Scratch, piece_length};
-use crate::tile_finish::{FinishBlock, finish};
-use crate::tile_pack::{TilePanel, TilePanels};
-use crate::unroll::Unroll;
+use crate::tile_pack::TilePanels;
+use crate::tile_rows::{Output, Source};
 use crate::window::Window;
 
 /// Bytes of input and output that a task goes through.
-const TASK_BYTES: usize = 256 << 10;
+pub(crate) const TASK_BYTES: usize = 256 << 10;
 /// The same where the weights are larger: each task reads all of them.
 const LARGE_TASK_BYTES: usize = 1 << 20;
 /// Bytes of packed weights that stay in cache while a task goes through its rows.
-const SMALL_WEIGHTS: usize = 256 << 10;
+pub(crate) const SMALL_WEIGHTS: usize = 256 << 10;
 /// Tasks to cut a product into where its size allows it.
 const TASKS: usize = 8;
-/// Bytes of the rows that stay in the first-level cache while they meet one panel after the other.
-const ROW_BYTES: usize = 16 << 10;
-/// Depth up to which writing the output costs more than reading the panels again.
-const SHORT_DEPTH: usize = 96;
-/// Windows of a band that meet a panel at once.
-const BAND_ROWS: usize = 128;
 
 pub(crate) fn forward<O: Element>(
     isa: Isa,
@@ -102,39 +94,39 @@ pub(crate) fn input_gradient<I: Element>(
 }
 
 /// A window's rows times the panels of its groups.
-struct TileProduct<'a> {
-    window: Window,
+pub(crate) struct TileProduct<'a> {
+    pub(crate) window: Window,
     /// Rows and columns of windows in an image; a pointwise window is one column of one image.
-    grid: [usize; 2],
-    panels: &'a [TilePanels],
-    target: Target,
+    pub(crate) grid: [usize; 2],
+    pub(crate) panels: &'a [TilePanels],
+    pub(crate) target: Target,
 }
 
 /// Where sums go in an output, in values.
 #[derive(Clone, Copy)]
-struct Target {
-    first: usize,
-    image: usize,
-    line: usize,
-    pixel: usize,
+pub(crate) struct Target {
+    pub(crate) first: usize,
+    pub(crate) image: usize,
+    pub(crate) line: usize,
+    pub(crate) pixel: usize,
 }
 
 impl Target {
-    fn place(&self, image: usize, [y, x]: [usize; 2]) -> usize {
+    pub(crate) fn place(&self, image: usize, [y, x]: [usize; 2]) -> usize {
         self.first + image * self.image + y * self.line + x * self.pixel
     }
 }
 
 /// The lines of the output that tasks are made of.
 #[derive(Clone, Copy)]
-struct Lines {
-    batch: usize,
+pub(crate) struct Lines {
+    pub(crate) batch: usize,
     /// Of an image.
-    count: usize,
+    pub(crate) count: usize,
     /// Values of one.
-    length: usize,
+    pub(crate) length: usize,
     /// From a line of a product to the next.
-    step: usize,
+    pub(crate) step: usize,
 }
 
 /// How the output is cut into tasks: all columns of whole images, of some lines of one, or some columns of those.
@@ -190,47 +182,13 @@ fn multiply<O: Element>(
     }
 }
 
-struct Job<'a, O> {
-    isa: Isa,
-    amx: Amx,
-    input: &'a [Bf16],
-    products: &'a [TileProduct<'a>],
-    lines: Lines,
-    epilogue: &'a Epilogue<'a, O>,
-}
-
-/// Where a product's left operand is.
-enum Source<'a> {
-    /// The images themselves.
-    Images,
-    Band(Band<'a>),
-    /// Windows of that padded depth, written out from the band or from the images.
-    Unrolled(usize, Option<Band<'a>>),
-}
-
-/// Rows of the left operand: the windows of one image, row after row.
-struct Rows<'a> {
-    values: &'a [Bf16],
-    /// From a row to the next.
-    distance: usize,
-    steps: &'a Steps,
-    /// Windows in a line, with those at its end that are none.
-    pitch: usize,
-    image: usize,
-    /// First line.
-    line: usize,
-    count: usize,
-}
-
-/// What a task writes to.
-struct Output<'a, 'm, O> {
-    values: &'a mut [O],
-    /// Where sums go in `values`, counted from the task's first image and line.
-    target: Target,
-    first_image: usize,
-    first_line: usize,
-    columns: Range<usize>,
-    part: Option<PartMoments<'m>>,
+pub(crate) struct Job<'a, O> {
+    pub(crate) isa: Isa,
+    pub(crate) amx: Amx,
+    pub(crate) input: &'a [Bf16],
+    pub(crate) products: &'a [TileProduct<'a>],
+    pub(crate) lines: Lines,
+    pub(crate) epilogue: &'a Epilogue<'a, O>,
 }
 
 impl<O: Element> Job<'_, O> {
@@ -351,322 +309,4 @@ impl<O: Element> Job<'_, O> {
             self.run_product(&tiles, product, images.clone(), lines, &mut output);
         }
     }
-
-    fn run_product(
-        &self,
-        tiles: &Tiles,
-        product: &TileProduct<'_>,
-        images: Range<usize>,
-        lines: Range<usize>,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        let source = product.source(lines.len());
-        match source {
-            Source::Images => {
-                let steps = Steps::of_panel((0..product.window.channels).step_by(STEP));
-                let rows = |image: usize| {
-                    let first = (image * product.grid[0] + lines.start) * product.grid[1];
-                    Rows {
-                        values: &self.input[first * product.window.channels..],
-                        distance: product.window.channels,
-                        steps: &steps,
-                        pitch: product.grid[1],
-                        image,
-                        line: lines.start,
-                        count: lines.len() * product.grid[1],
-                    }
-                };
-                let units: Vec<_> = images.map(rows).collect();
-                let chunk = rows_in_cache(product.window.channels);
-                self.multiply_units(tiles, product, 0, &units, chunk, output);
-            }
-            Source::Band(band) => {
-                let image_length = self.input.len() / self.lines.batch.max(1);
-                let steps = band.steps();
-                let mut bands = Scratch::<Bf16>::new(images.len() * band.length());
-                for (values, image) in bands.chunks_exact_mut(band.length()).zip(images.clone()) {
-                    band.fill(&self.input[image * image_length..][..image_length], lines.start, values);
-                }
-                let rows = |(image, values)| Rows {
-                    values,
-                    distance: band.window_distance(),
-                    steps: &steps,
-                    pitch: band.windows_in_a_row(),
-                    image,
-                    line: lines.start,
-                    count: (lines.len() - 1) * band.windows_in_a_row() + product.grid[1],
-                };
-                let units: Vec<_> = images.zip(bands.chunks_exact(band.length())).map(rows).collect();
-                self.multiply_units(tiles, product, 0, &units, BAND_ROWS, output);
-            }
-            Source::Unrolled(depth, band) => {
-                let steps = Steps::of_panel((0..depth).step_by(STEP));
-                for image in images {
-                    for group in 0..product.panels.len() {
-                        let windows = Windows { image, lines: lines.clone(), band: band.as_ref() };
-                        self.unroll_rows(tiles, product, group, windows, &steps, output);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Writes windows out, as many as stay in cache, and multiplies them by all panels.
-    fn unroll_rows(
-        &self,
-        tiles: &Tiles,
-        product: &TileProduct<'_>,
-        group: usize,
-        Windows { image, lines, band }: Windows<'_>,
-        steps: &Steps,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        let panels = &product.panels[group];
-        let padded = panels.padded_depth();
-        let width = product.grid[1];
-        let mut chunk = rows_in_cache(padded);
-        if panels.bytes() > SMALL_WEIGHTS {
-            chunk = chunk.max((TASK_BYTES / 2 / padded).next_multiple_of(BLOCK));
-        }
-        let chunk_lines = (chunk / width).max(1);
-        let most = chunk_lines.min(lines.len()) * width;
-        let mut unrolled = Scratch::<Bf16>::new(most.next_multiple_of(BLOCK) * padded);
-        let mut rows = Scratch::<Bf16>::new(band.map_or(0, Band::length));
-        if let Some(band) = band {
-            let image_length = self.input.len() / self.lines.batch;
-            band.fill(&self.input[image * image_length..][..image_length], lines.start, &mut rows);
-        }
-        for first in lines.clone().step_by(chunk_lines) {
-            let chunk = first..lines.end.min(first + chunk_lines);
-            let count = chunk.len() * width;
-            match band {
-                Some(band) => {
-                    band.unroll(
-                        self.isa,
-                        &rows,
-                        chunk.start - lines.start..chunk.end - lines.start,
-                        &mut unrolled,
-                        padded,
-                    );
-                }
-                None => self.gather(product, group, image, chunk, &mut unrolled),
-            }
-            let rows =
-                Rows { values: &unrolled, distance: padded, steps, pitch: width, image, line: first, count };
-            self.multiply_units(tiles, product, group, &[rows], count.next_multiple_of(BLOCK), output);
-        }
-    }
-
-    /// Writes windows out from the images themselves.
-    fn gather(
-        &self,
-        product: &TileProduct<'_>,
-        group: usize,
-        image: usize,
-        lines: Range<usize>,
-        unrolled: &mut [Bf16],
-    ) {
-        let (window, panels) = (&product.window, &product.panels[group]);
-        let [depth, padded] = [panels.depth, panels.padded_depth()];
-        let row = (image * product.grid[0] + lines.start) * product.grid[1];
-        let count = lines.len() * product.grid[1];
-        let first_channel = group * window.group_channels;
-        if window.is_pointwise() {
-            return self.isa.run(Unroll {
-                source: &self.input[row * window.channels + first_channel..],
-                distance: window.channels,
-                windows: count,
-                runs: &[0],
-                length: depth,
-                target: unrolled,
-                padded,
-            });
-        }
-        for row in unrolled.chunks_exact_mut(padded) {
-            row[depth..].fill(Bf16::ZERO);
-        }
-        window.gather(self.input, first_channel, row..row + count, 0..depth, unrolled, padded);
-    }
-
-    /// All rows by all panels: a few rows by one panel after the other, or, where the panels don't stay in cache,
-    /// a panel by all rows.
-    fn multiply_units(
-        &self,
-        tiles: &Tiles,
-        product: &TileProduct<'_>,
-        group: usize,
-        units: &[Rows<'_>],
-        chunk: usize,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        let panels = &product.panels[group];
-        let wanted = |panel: &TilePanel<'_>| output.columns.contains(&panel.first_column);
-        let first_column = group * panels.columns;
-        // On cache lines: tiles that straddle them are stored at half the speed.
-        let mut sums = Scratch::<f32>::new(BLOCK * BLOCK);
-        let Some(sums) = sums.first_chunk_mut() else { return };
-        if panels.bytes() > SMALL_WEIGHTS {
-            let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
-            for panel in wanted {
-                for rows in units {
-                    self.multiply_rows(
-                        tiles,
-                        product,
-                        rows,
-                        0..rows.count,
-                        panel,
-                        first_column,
-                        sums,
-                        output,
-                    );
-                }
-            }
-            return;
-        }
-        let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
-        // Few products a value: then the output sets the pace, and wants to be written from end to end.
-        let chunk = if panels.padded_depth() <= SHORT_DEPTH { BLOCK } else { chunk };
-        for rows in units {
-            for first in (0..rows.count).step_by(chunk) {
-                let range = first..rows.count.min(first + chunk);
-                for panel in &wanted {
-                    self.multiply_rows(
-                        tiles,
-                        product,
-                        rows,
-                        range.clone(),
-                        *panel,
-                        first_column,
-                        sums,
-                        output,
-                    );
-                }
-            }
-        }
-    }
-
-    /// Some rows by one panel, block after block.
-    #[allow(clippy::too_many_arguments)] // the position in four arrays
-    fn multiply_rows(
-        &self,
-        tiles: &Tiles,
-        product: &TileProduct<'_>,
-        rows: &Rows<'_>,
-        range: Range<usize>,
-        panel: TilePanel<'_>,
-        first_column: usize,
-        sums: &mut Sums,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        for first in range.clone().step_by(BLOCK) {
-            let count = BLOCK.min(range.end - first);
-            let down = count.div_ceil(TILE);
-            let mut values = &rows.values[first * rows.distance..];
-            let needed = down * TILE * rows.distance;
-            let copy;
-            if product.source_is_images() && values.len() < needed {
-                copy = with_zeros(values, needed);
-                values = &copy;
-            }
-            let block = TileBlock {
-                left: Operand { values, row: rows.distance, second: TILE * rows.distance },
-                right: panel.right,
-                steps: rows.steps,
-                shape: Shape { down, across: panel.tiles },
-            };
-            tiles.multiply(block, First::Zero, sums);
-            self.finish_block(product, rows, first..first + count, panel, first_column, sums, output);
-        }
-    }
-
-    /// Takes a block's sums, line by line, to where they belong.
-    #[allow(clippy::too_many_arguments)] // as above
-    fn finish_block(
-        &self,
-        product: &TileProduct<'_>,
-        rows: &Rows<'_>,
-        range: Range<usize>,
-        panel: TilePanel<'_>,
-        first_column: usize,
-        sums: &Sums,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        let channel = first_column + panel.first_column;
-        let columns = channel..channel + panel.columns;
-        let mut row = range.start;
-        // Lines that follow each other without a gap are one.
-        let is_one_line =
-            rows.pitch == product.grid[1] && product.target.line == rows.pitch * product.target.pixel;
-        let [pitch, width] = if is_one_line { [rows.count; 2] } else { [rows.pitch, product.grid[1]] };
-        while row < range.end {
-            let (line, x) = (row / pitch, row % pitch);
-            let end = range.end.min((line + 1) * pitch);
-            if x < width {
-                let position = [rows.line + line, x];
-                let count = (end - row).min(width - x);
-                let local = [position[0] - output.first_line, x];
-                let place = output.target.place(rows.image - output.first_image, local);
-                let shortcut = self
-                    .epilogue
-                    .shortcut
-                    .map(|shortcut| &shortcut[product.target.place(rows.image, position) + channel..]);
-                finish(
-                    self.isa,
-                    self.epilogue.activation,
-                    FinishBlock {
-                        sums: &sums[(row - range.start) * BLOCK..],
-                        rows: count,
-                        bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),
-                        shortcut,
-                        shortcut_pixel: product.target.pixel,
-                        part: output.part.as_mut().map(|part| {
-                            part.channels(channel - output.columns.start..columns.end - output.columns.start)
-                        }),
-                        columns: panel.columns,
-                        output: &mut output.values[place + channel - output.columns.start..],
-                        pixel: output.target.pixel,
-                    },
-                );
-            }
-            row = end;
-        }
-    }
-}
-
-impl TileProduct<'_> {
-    fn source_is_images(&self) -> bool {
-        self.window.is_pointwise() && self.window.channels.is_multiple_of(STEP) && self.panels.len() == 1
-    }
-
-    /// The left operand of `lines` lines.
-    fn source(&self, lines: usize) -> Source<'_> {
-        if self.source_is_images() {
-            return Source::Images;
-        }
-        let depth = self.panels[0].padded_depth();
-        match Band::new(&self.window, lines).filter(|_| !self.window.is_pointwise()) {
-            Some(band) if band.fills_steps() => Source::Band(band),
-            band => Source::Unrolled(depth, band),
-        }
-    }
-}
-
-/// Some lines of windows of one image, and how they lie in a band, if they see all channels.
-struct Windows<'a> {
-    image: usize,
-    lines: Range<usize>,
-    band: Option<&'a Band<'a>>,
-}
-
-/// A copy with zeros behind it.
-fn with_zeros(values: &[Bf16], length: usize) -> Scratch<Bf16> {
-    let mut copy = Scratch::new(length);
-    copy[..values.len()].copy_from_slice(values);
-    copy[values.len()..].fill(Bf16::ZERO);
-    copy
-}
-
-/// Rows of that length that stay in the first-level cache; whole blocks.
-fn rows_in_cache(length: usize) -> usize {
-    (ROW_BYTES / size_of::<Bf16>() / length.max(1) / BLOCK).clamp(1, 16) * BLOCK
 }
