@@ -259,6 +259,20 @@ pub(crate) struct DeviceArgs {
     /// Threads that compute; 0 for one a core. Does not change the result.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub(crate) threads: u16,
+    /// What activations are stored as; auto is bf16 where the processor computes with it (AVX512_BF16, AMX), else f32 [default: auto; with --resume the run's].
+    #[arg(long, value_enum)]
+    pub(crate) precision: Option<PrecisionName>,
+}
+
+/// Type of activations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PrecisionName {
+    /// The faster one.
+    Auto,
+    /// 32 bits.
+    F32,
+    /// bfloat16, with sums, weights and statistics in f32.
+    Bf16,
 }
 
 /// Classify images.
@@ -365,7 +379,7 @@ pub(crate) enum SplitName {
 
 /// Measure how fast a network runs, on random images.
 ///
-/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms` and `images_per_second`; with --profile also `blocks`, each with `block`, `module`, `output`, `median_ms`, `share`, `multiply_adds` and `tflops`.
+/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms`, `images_per_second` and `memory_bytes`; with --profile also `blocks`, each with `block`, `module`, `output`, `median_ms`, `share`, `multiply_adds` and `tflops`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   elimnet bench efficientnet_b0@80 --batch-size 1,32

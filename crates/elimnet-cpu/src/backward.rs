@@ -1,252 +1,349 @@
-//! The backward pass: steps in reverse, each turning the gradient of its output into those of its inputs and tensors.
+//! The backward pass of a training step: steps in reverse, each turning the gradient of its output into those of its inputs
+//! and tensors.
+
+use std::ops::Range;
 
 use elimnet_arch::Activation;
-use elimnet_kernels as kernels;
+use elimnet_kernels::{Kernels, NormGradients};
 
-use crate::buffers::Buffers;
-use crate::forward::{Context, Pass, Saved, derivable_from_output, kernel_activation, transpose_samples};
+use crate::arena::{Arena, BufferId};
+use crate::forward::{Call, norm_activation};
+use crate::geometry::{kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
-use crate::plan::{ConvStep, Kind, NormStep, Step, ValueId};
+use crate::plan::{ConvStep, Kind, NormStep};
+use crate::schedule::{Handing, derivable_from_output};
+use crate::slabs::{Kept, Places, Slabs};
+use crate::training::{Filters, Pair, State, TrainingPass};
 
-/// A backward pass that is under way.
-pub(crate) struct Backward<'a> {
-    pub(crate) context: Context<'a>,
-    pub(crate) pass: &'a Pass,
-    pub(crate) parameters: &'a Parameters,
-    pub(crate) buffers: &'a mut Buffers,
-    /// Gradient of each tensor of the network; those of the plan's steps are overwritten.
-    pub(crate) gradients: &'a mut [Vec<f32>],
-    /// Gradients of values, as far as they are known.
-    pub(crate) values: Vec<Option<Vec<f32>>>,
+impl<E: Kernels> TrainingPass<E> {
+    /// Turns the gradient of the logits into those of all tensors of the plan's steps, which are overwritten.
+    pub(crate) fn backward(
+        &mut self,
+        logit_gradient: &[f32],
+        parameters: &Parameters,
+        gradients: &mut [Vec<f32>],
+    ) {
+        let Self { isa, plan, schedule, filters, states, slabs, count, randomness, .. } = self;
+        let places = Places { placement: &schedule.placement, count: *count };
+        let output = plan.output();
+        let Some(buffer) = schedule.gradients[output] else { return };
+        match plan.kept(output) {
+            Kept::Pixels => E::narrow(*isa, logit_gradient, slabs.pixels.write(places.pixels(buffer))),
+            Kept::Vector => slabs.vectors.write(places.vector(buffer)).copy_from_slice(logit_gradient),
+        }
+        for (index, step) in plan.steps.iter().enumerate().rev() {
+            let Some(own) = schedule.gradients[step.output] else { continue };
+            let call = Call::new(*isa, plan, schedule, *count, *randomness, index, step);
+            BackwardCall { call, own, state: &states[index], parameters }.run(
+                &filters[index],
+                slabs,
+                gradients,
+            );
+        }
+    }
 }
 
-impl Backward<'_> {
-    /// Runs from the gradient of the plan's output; the plan's input gets none.
-    pub(crate) fn run(mut self, output_gradient: Vec<f32>) {
-        let plan = self.context.plan;
-        self.values[plan.output()] = Some(output_gradient);
-        for (step, saved) in plan.steps.iter().zip(&self.pass.saved).rev() {
-            if let Some(gradient) = self.values[step.output].take() {
-                self.step(step, saved, gradient);
-            }
+/// One step of the backward pass.
+struct BackwardCall<'a> {
+    call: Call<'a>,
+    /// The gradient of the output.
+    own: BufferId,
+    state: &'a State,
+    parameters: &'a Parameters,
+}
+
+impl BackwardCall<'_> {
+    fn run<E: Kernels>(&self, filters: &Filters<E>, slabs: &mut Slabs<E>, gradients: &mut [Vec<f32>]) {
+        let Slabs { pixels, vectors, .. } = slabs;
+        match (&self.call.step.kind, filters) {
+            (Kind::Conv(conv), Filters::Pixels(pair)) => self.conv(conv, pair, pixels, gradients),
+            (Kind::Conv(conv), Filters::Vector(pair)) => self.conv(conv, pair, vectors, gradients),
+            (&Kind::Linear { weight, bias }, filters) => self.linear(weight, bias, filters, slabs, gradients),
+            (Kind::GlobalAvgPool, _) => self.global_avg_pool(slabs),
+            (Kind::Scale, _) => self.scale(slabs),
+            _ => match self.call.kept {
+                Kept::Pixels => self.elementwise(pixels, gradients),
+                Kept::Vector => self.elementwise(vectors, gradients),
+            },
         }
     }
 
-    fn step(&mut self, step: &Step, saved: &Saved, gradient: Vec<f32>) {
+    fn place(&self, buffer: BufferId) -> Range<usize> {
+        self.call.places.of(self.call.kept, buffer)
+    }
+
+    fn input(&self, position: usize) -> Range<usize> {
+        self.place(self.call.step.inputs[position])
+    }
+
+    fn handing(&self, position: usize) -> Handing {
+        self.call.schedule.handing[self.call.index][position]
+    }
+
+    /// The buffer to which the gradient of an input is written; none where the input wants none.
+    fn target(&self, position: usize) -> Option<BufferId> {
+        match self.handing(position) {
+            Handing::Nothing => None,
+            Handing::First | Handing::InPlace => self.sum(position),
+            Handing::Added(buffer) => Some(buffer),
+        }
+    }
+
+    /// The buffer of an input's gradient.
+    fn sum(&self, position: usize) -> Option<BufferId> {
+        self.call.schedule.gradients[self.call.step.inputs[position]]
+    }
+
+    /// Adds what was written to [`BackwardCall::target`] where others came before.
+    fn add<A: Kernels>(
+        &self,
+        position: usize,
+        arena: &mut Arena<A>,
+        place: impl Fn(BufferId) -> Range<usize>,
+    ) {
+        if let (Handing::Added(buffer), Some(sum)) = (self.handing(position), self.sum(position)) {
+            let ([sum], others) = arena.split([place(sum)]);
+            A::add_assign(self.call.isa, sum, others.read(place(buffer)));
+        }
+    }
+
+    /// Steps of one input without tensors: `compute` turns the output's gradient into the input's.
+    fn hand<A: Kernels>(&self, arena: &mut Arena<A>, compute: impl FnOnce(&[A], &mut [A], Values<'_, A>)) {
+        let Some(target) = self.target(0) else { return };
+        let ([target], others) = arena.split([self.place(target)]);
+        let read = |value| others.read(self.place(value));
+        let values =
+            Values { input: &|| read(self.call.step.inputs[0]), output: &|| read(self.call.step.output) };
+        compute(others.read(self.place(self.own)), target, values);
+        self.add(0, arena, |buffer| self.place(buffer));
+    }
+
+    fn elementwise<A: Kernels>(&self, arena: &mut Arena<A>, gradients: &mut [Vec<f32>]) {
+        let Call { isa, geometry, step, .. } = self.call;
+        let shape = geometry.shape(step.inputs[0]);
         match &step.kind {
-            Kind::Conv(conv) => self.conv(step, conv, saved, gradient),
-            Kind::Norm(norm) => self.norm(step, norm, saved, gradient),
-            Kind::Add => {
-                self.add_gradient(step.inputs[1], &gradient);
-                self.give_gradient(step.inputs[0], gradient);
-            }
-            Kind::Scale => self.scale(step, gradient),
-            Kind::Linear { weight, bias } => self.linear(step, *weight, *bias, gradient),
+            Kind::Activation(Activation::Softmax) => self.hand(arena, |dy, dx, values| {
+                A::softmax_gradient(isa, shape.channels, (values.output)(), dy, dx);
+            }),
+            Kind::Activation(activation) => self.hand(arena, |dy, dx, values| {
+                A::activation_gradient(isa, kernel_activation(*activation), (values.input)(), dy, dx);
+            }),
+            Kind::MaxPool(pool) => self.hand(arena, |dy, dx, _| {
+                A::max_pool2d_gradient(isa, &geometry.pool(step, pool), dy, &self.state.taps, dx);
+            }),
+            Kind::AvgPool(pool) => self.hand(arena, |dy, dx, _| {
+                A::avg_pool2d_gradient(isa, &geometry.pool(step, pool), dy, dx);
+            }),
+            Kind::AdaptiveAvgPool => self.hand(arena, |dy, dx, _| {
+                A::adaptive_avg_pool2d_gradient(&geometry.adaptive_pool(step), dy, dx);
+            }),
+            Kind::Flatten => self.hand(arena, |dy, dx, _| {
+                transpose_samples(dy, dx, shape.channels, shape.pixels());
+            }),
+            Kind::Norm(norm) => self.norm(norm, arena, gradients),
+            Kind::Add => self.both(arena),
             Kind::Dropout { .. } | Kind::StochasticDepth { .. } => {
-                let mut gradient = gradient;
-                self.context.drop(step, &mut gradient);
-                self.give_gradient(step.inputs[0], gradient);
+                self.call.drop(arena.write(self.place(self.own)));
+                self.pass_on(0, arena);
             }
-            _ => self.elementwise(step, saved, gradient),
+            kind => unreachable!("{kind:?} has a function of its own"),
         }
     }
 
-    /// Steps of one input without tensors.
-    fn elementwise(&mut self, step: &Step, saved: &Saved, gradient: Vec<f32>) {
-        let Some(mut input_gradient) = self.buffer_for(step.inputs[0]) else {
-            return self.buffers.give(gradient);
-        };
-        let context = self.context;
-        let (isa, input) = (context.isa, &self.pass.values[step.inputs[0]][..]);
-        let shape = context.plan.shapes[step.inputs[0]];
-        let target = &mut input_gradient[..];
-        match (&step.kind, saved) {
-            (Kind::Activation(Activation::Softmax), _) => {
-                let output = &self.pass.values[step.output];
-                kernels::softmax_gradient(isa, shape.channels, output, &gradient, target);
-            }
-            (Kind::Activation(activation), _) => {
-                kernels::activation_gradient(isa, kernel_activation(*activation), input, &gradient, target);
-            }
-            (Kind::MaxPool(pool), Saved::Taps(taps)) => {
-                kernels::max_pool2d_gradient(isa, &context.pool(step, pool), &gradient, taps, target);
-            }
-            (Kind::AvgPool(pool), _) => {
-                kernels::avg_pool2d_gradient(isa, &context.pool(step, pool), &gradient, target);
-            }
-            (Kind::GlobalAvgPool, _) => {
-                kernels::global_avg_pool_gradient(isa, context.images(shape), &gradient, target);
-            }
-            (Kind::AdaptiveAvgPool, _) => {
-                kernels::adaptive_avg_pool2d_gradient(&context.adaptive_pool(step), &gradient, target);
-            }
-            (Kind::Flatten, _) => transpose_samples(&gradient, target, shape.channels, shape.pixels()),
-            _ => unreachable!("{:?} has a function of its own", step.kind),
+    /// Hands the output's gradient itself to an input.
+    fn pass_on<A: Kernels>(&self, position: usize, arena: &mut Arena<A>) {
+        if let (Handing::First, Some(target)) = (self.handing(position), self.sum(position)) {
+            let ([target], others) = arena.split([self.place(target)]);
+            target.copy_from_slice(others.read(self.place(self.own)));
         }
-        self.buffers.give(gradient);
-        self.give_gradient(step.inputs[0], input_gradient);
+        self.add(position, arena, |buffer| self.place(buffer));
     }
 
-    fn conv(&mut self, step: &Step, conv: &ConvStep, saved: &Saved, gradient: Vec<f32>) {
-        let gradient = self.through_activation(step, conv, saved, gradient);
-        if conv.shortcut {
-            self.add_gradient(step.inputs[1], &gradient);
-        }
-        let gradient = match (&conv.norm, saved) {
-            (Some(norm), Saved::Norm { input: Some(input), .. }) => {
-                self.through_norm(norm, input, saved, gradient)
-            }
-            _ => gradient,
-        };
-        let (isa, shape) = (self.context.isa, self.context.conv(step, &conv.conv));
-        let input = &self.pass.values[step.inputs[0]];
-        kernels::conv2d_weight_gradient(isa, &shape, input, &gradient, &mut self.gradients[conv.weight]);
-        if let Some(bias) = conv.bias {
-            kernels::column_sums(isa, &gradient, &mut self.gradients[bias]);
-        }
-        if let Some(mut input_gradient) = self.buffer_for(step.inputs[0]) {
-            let weight = &self.parameters.values[conv.weight];
-            let filter = kernels::PackedFilter::input_gradient(isa, &shape, weight);
-            kernels::conv2d_input_gradient(isa, &shape, &gradient, &filter, &mut input_gradient);
-            self.give_gradient(step.inputs[0], input_gradient);
-        }
-        self.buffers.give(gradient);
+    fn both<A: Kernels>(&self, arena: &mut Arena<A>) {
+        // The copy comes before anybody goes on with the original.
+        self.pass_on(1, arena);
+        self.pass_on(0, arena);
     }
 
-    /// Gradient of what went into the activation of a convolution's step.
-    fn through_activation(
-        &mut self,
-        step: &Step,
+    fn norm<A: Kernels>(&self, norm: &NormStep, arena: &mut Arena<A>, gradients: &mut [Vec<f32>]) {
+        let ([gradient], others) = arena.split([self.place(self.own)]);
+        let fused = norm_activation(norm, Activation::Identity, self.state, self.parameters);
+        let own = norm_gradients(norm, gradients);
+        A::norm_activation_backward(self.call.isa, &fused, others.read(self.input(0)), gradient, own);
+        self.pass_on(0, arena);
+    }
+
+    fn conv<A: Kernels>(
+        &self,
         conv: &ConvStep,
-        saved: &Saved,
-        gradient: Vec<f32>,
-    ) -> Vec<f32> {
-        if conv.activation == Activation::Identity {
-            return gradient;
-        }
-        let (isa, activation) = (self.context.isa, kernel_activation(conv.activation));
-        let mut result = self.buffers.take(gradient.len());
-        if derivable_from_output(conv.activation) {
-            let output = &self.pass.values[step.output];
-            kernels::activation_gradient(isa, activation, output, &gradient, &mut result);
-        } else if let Saved::PreActivation(input) = saved {
-            kernels::activation_gradient(isa, activation, input, &gradient, &mut result);
-        } else {
-            let input = self.normalized_again(step, conv, saved, gradient.len());
-            kernels::activation_gradient(isa, activation, &input, &gradient, &mut result);
-            self.buffers.give(input);
-        }
-        self.buffers.give(gradient);
-        result
-    }
-
-    /// Recomputes what a batch norm (and shortcut) put into an activation.
-    fn normalized_again(&mut self, step: &Step, conv: &ConvStep, saved: &Saved, len: usize) -> Vec<f32> {
-        let mut output = self.buffers.take(len);
-        let (Some(norm), Saved::Norm { input: Some(input), mean, inverse_std }) = (&conv.norm, saved) else {
-            unreachable!("a step without batch norm keeps what goes into its activation");
+        pair: &Pair<A>,
+        arena: &mut Arena<A>,
+        gradients: &mut [Vec<f32>],
+    ) {
+        let convolved_gradient = match &conv.norm {
+            Some(norm) => self.through_norm(conv, norm, arena, gradients),
+            None => self.through_activation(conv, arena),
         };
-        let tensor = |offset: usize| &self.parameters.values[norm.weight + offset][..];
-        let isa = self.context.isa;
-        kernels::normalize(isa, input, mean, inverse_std, tensor(0), tensor(1), &mut output);
+        let Call { isa, geometry, step, .. } = self.call;
+        let shape = geometry.conv(step, &conv.conv);
+        let (input, gradient) = (arena.read(self.input(0)), arena.read(self.place(convolved_gradient)));
+        A::conv2d_weight_gradient(isa, &shape, input, gradient, &mut gradients[conv.weight]);
+        if let Some(bias) = conv.bias {
+            A::column_sums(isa, gradient, &mut gradients[bias]);
+        }
+        if let (Some(target), Some(filter)) = (self.target(0), &pair.backward) {
+            let ([target], others) = arena.split([self.place(target)]);
+            let gradient = others.read(self.place(convolved_gradient));
+            A::conv2d_input_gradient(isa, &shape, gradient, filter, target);
+            self.add(0, arena, |buffer| self.place(buffer));
+        }
         if conv.shortcut {
-            kernels::add_assign(isa, &mut output, &self.pass.values[step.inputs[1]]);
+            self.pass_on(1, arena);
         }
-        output
     }
 
-    fn through_norm(
-        &mut self,
+    /// The gradient of what the convolution put out; that of the shortcut is left in the output's.
+    fn through_norm<A: Kernels>(
+        &self,
+        conv: &ConvStep,
         norm: &NormStep,
-        input: &[f32],
-        saved: &Saved,
-        gradient: Vec<f32>,
-    ) -> Vec<f32> {
-        let Saved::Norm { mean, inverse_std, .. } = saved else {
-            unreachable!("a batch norm keeps its statistics");
+        arena: &mut Arena<A>,
+        gradients: &mut [Vec<f32>],
+    ) -> BufferId {
+        let Call { isa, schedule, index, .. } = self.call;
+        let convolved = schedule.convolved[index].expect("a batch norm's input is kept");
+        let fused = norm_activation(norm, conv.activation, self.state, self.parameters);
+        let own = norm_gradients(norm, gradients);
+        let Some(spare) = schedule.spare[index] else {
+            let ([gradient], others) = arena.split([self.place(self.own)]);
+            A::norm_activation_backward(isa, &fused, others.read(self.place(convolved)), gradient, own);
+            return self.own;
         };
-        let mut result = self.buffers.take(gradient.len());
-        let (weights, biases) = self.gradients.split_at_mut(norm.weight + 1);
-        let norm_values =
-            kernels::BatchNorm { mean, inverse_std, weight: &self.parameters.values[norm.weight] };
-        kernels::batch_norm_backward(
-            self.context.isa,
-            norm_values,
-            input,
-            &gradient,
-            &mut result,
-            &mut weights[norm.weight],
-            &mut biases[0],
-        );
-        self.buffers.give(gradient);
-        result
+        let ([gradient, d_convolved], others) = arena.split([self.place(self.own), self.place(spare)]);
+        let (convolved, shortcut) = (others.read(self.place(convolved)), others.read(self.input(1)));
+        A::norm_shortcut_activation_backward(isa, &fused, convolved, shortcut, gradient, d_convolved, own);
+        spare
     }
 
-    fn norm(&mut self, step: &Step, norm: &NormStep, saved: &Saved, gradient: Vec<f32>) {
-        let pass = self.pass;
-        let result = self.through_norm(norm, &pass.values[step.inputs[0]], saved, gradient);
-        self.give_gradient(step.inputs[0], result);
-    }
-
-    fn scale(&mut self, step: &Step, gradient: Vec<f32>) {
-        let [value, scale] = [step.inputs[0], step.inputs[1]];
-        let images = self.context.images(self.context.plan.shapes[value]);
-        let isa = self.context.isa;
-        let inputs = [&self.pass.values[value], &self.pass.values[scale]];
-        if let Some(mut target) = self.buffer_for(scale) {
-            kernels::scale_channels_scale_gradient(isa, images, inputs[0], &gradient, &mut target);
-            self.give_gradient(scale, target);
+    /// The same without a batch norm.
+    fn through_activation<A: Kernels>(&self, conv: &ConvStep, arena: &mut Arena<A>) -> BufferId {
+        let Call { isa, schedule, index, step, .. } = self.call;
+        let Some(spare) = schedule.spare[index] else { return self.own };
+        let ([target], others) = arena.split([self.place(spare)]);
+        let at = match derivable_from_output(conv.activation) {
+            true => step.output,
+            false => schedule.convolved[index].expect("what goes into the activation is kept"),
+        };
+        let (at, gradient) = (others.read(self.place(at)), others.read(self.place(self.own)));
+        A::activation_gradient(isa, kernel_activation(conv.activation), at, gradient, target);
+        if conv.shortcut {
+            let ([gradient], others) = arena.split([self.place(self.own)]);
+            gradient.copy_from_slice(others.read(self.place(spare)));
         }
-        if let Some(mut target) = self.buffer_for(value) {
-            kernels::scale_channels(isa, images, &gradient, inputs[1], &mut target);
-            self.give_gradient(value, target);
-        }
-        self.buffers.give(gradient);
+        spare
     }
 
-    fn linear(&mut self, step: &Step, weight: usize, bias: Option<usize>, gradient: Vec<f32>) {
-        let (isa, shape) = (self.context.isa, self.context.linear(step));
-        let input = &self.pass.values[step.inputs[0]];
-        let (weights, biases) = self.gradients.split_at_mut(weight + 1);
-        let bias_gradient = bias.map(|bias| &mut biases[bias - weight - 1][..]);
-        let weight_gradient = &mut weights[weight];
-        kernels::linear_parameter_gradients(isa, &shape, input, &gradient, weight_gradient, bias_gradient);
-        if let Some(mut target) = self.buffer_for(step.inputs[0]) {
-            let weight = &self.parameters.values[weight];
-            let filter = kernels::PackedFilter::linear_input_gradient(isa, &shape, weight);
-            kernels::linear_input_gradient(isa, &shape, &gradient, &filter, &mut target);
-            self.give_gradient(step.inputs[0], target);
-        }
-        self.buffers.give(gradient);
-    }
-
-    /// A buffer for the gradient of a value; `None` where nobody wants it.
-    fn buffer_for(&mut self, value: ValueId) -> Option<Vec<f32>> {
-        (value != 0).then(|| self.buffers.take(self.context.len(value)))
-    }
-
-    /// Hands a value's gradient over; values that are read more than once sum theirs up.
-    fn give_gradient(&mut self, value: ValueId, gradient: Vec<f32>) {
-        match &mut self.values[value] {
-            _ if value == 0 => self.buffers.give(gradient),
-            Some(sum) => {
-                kernels::add_assign(self.context.isa, sum, &gradient);
-                self.buffers.give(gradient);
+    fn linear<E: Kernels>(
+        &self,
+        weight: usize,
+        bias: Option<usize>,
+        filters: &Filters<E>,
+        slabs: &mut Slabs<E>,
+        gradients: &mut [Vec<f32>],
+    ) {
+        let Call { isa, geometry, step, places, .. } = self.call;
+        let sizes = geometry.linear(step);
+        let (weights, biases) = gradients.split_at_mut(weight + 1);
+        let d_bias = bias.map(|bias| &mut biases[bias - weight - 1][..]);
+        let (d_weight, own, target) = (&mut weights[weight], places.vector(self.own), self.target(0));
+        match filters {
+            Filters::Pixels(pair) => {
+                let (input, gradient) = (slabs.pixels.read(self.input(0)), slabs.vectors.read(own));
+                E::linear_parameter_gradients(isa, &sizes, input, gradient, d_weight, d_bias);
+                if let (Some(target), Some(filter)) = (target, &pair.backward) {
+                    let target = slabs.pixels.write(self.place(target));
+                    E::linear_input_gradient(isa, &sizes, gradient, filter, target);
+                }
+                self.add(0, &mut slabs.pixels, |buffer| self.place(buffer));
             }
-            empty => *empty = Some(gradient),
+            Filters::Vector(pair) => {
+                let (input, gradient) = (slabs.vectors.read(self.input(0)), slabs.vectors.read(own.clone()));
+                f32::linear_parameter_gradients(isa, &sizes, input, gradient, d_weight, d_bias);
+                if let (Some(target), Some(filter)) = (target, &pair.backward) {
+                    let ([target], others) = slabs.vectors.split([self.place(target)]);
+                    f32::linear_input_gradient(isa, &sizes, others.read(own), filter, target);
+                }
+                self.add(0, &mut slabs.vectors, |buffer| self.place(buffer));
+            }
+            Filters::Nothing => unreachable!("a linear layer has a weight"),
         }
     }
 
-    /// The same for a gradient that is still needed.
-    fn add_gradient(&mut self, value: ValueId, gradient: &[f32]) {
-        if value == 0 {
-            return;
+    fn global_avg_pool<E: Kernels>(&self, slabs: &mut Slabs<E>) {
+        let Call { isa, geometry, step, places, kept, .. } = self.call;
+        let images = geometry.images(step.inputs[0]);
+        if kept == Kept::Vector {
+            return self.hand(&mut slabs.vectors, |dy, dx, _| {
+                f32::global_avg_pool_gradient(isa, images, dy, dx);
+            });
         }
-        if let Some(sum) = &mut self.values[value] {
-            return kernels::add_assign(self.context.isa, sum, gradient);
-        }
-        let mut copy = self.buffers.take(gradient.len());
-        copy.copy_from_slice(gradient);
-        self.values[value] = Some(copy);
+        let Some(target) = self.target(0) else { return };
+        let gradient = slabs.vectors.read(places.vector(self.own));
+        E::global_avg_pool_gradient(isa, images, gradient, slabs.pixels.write(self.place(target)));
+        self.add(0, &mut slabs.pixels, |buffer| self.place(buffer));
     }
+
+    fn scale<E: Kernels>(&self, slabs: &mut Slabs<E>) {
+        match self.call.kept {
+            Kept::Pixels => self.scale_pixels(slabs),
+            Kept::Vector => self.scale_vector(&mut slabs.vectors),
+        }
+    }
+
+    fn scale_pixels<E: Kernels>(&self, slabs: &mut Slabs<E>) {
+        let Call { isa, geometry, step, places, .. } = self.call;
+        let images = geometry.images(step.inputs[0]);
+        let vector = |buffer| places.vector(buffer);
+        if let Some(target) = self.target(1) {
+            let (x, gradient) = (slabs.pixels.read(self.input(0)), slabs.pixels.read(self.place(self.own)));
+            let target = slabs.vectors.write(vector(target));
+            E::scale_channels_scale_gradient(isa, images, x, gradient, target);
+            self.add(1, &mut slabs.vectors, vector);
+        }
+        if let Some(target) = self.target(0) {
+            let scale = slabs.vectors.read(vector(step.inputs[1]));
+            let ([target], others) = slabs.pixels.split([self.place(target)]);
+            E::scale_channels(isa, images, others.read(self.place(self.own)), scale, target);
+            self.add(0, &mut slabs.pixels, |buffer| self.place(buffer));
+        }
+    }
+
+    fn scale_vector(&self, arena: &mut Arena<f32>) {
+        let Call { isa, geometry, step, .. } = self.call;
+        let images = geometry.images(step.inputs[0]);
+        if let Some(target) = self.target(1) {
+            let ([target], others) = arena.split([self.place(target)]);
+            let (x, gradient) = (others.read(self.input(0)), others.read(self.place(self.own)));
+            f32::scale_channels_scale_gradient(isa, images, x, gradient, target);
+            self.add(1, arena, |buffer| self.place(buffer));
+        }
+        if let Some(target) = self.target(0) {
+            let ([target], others) = arena.split([self.place(target)]);
+            let (scale, gradient) = (others.read(self.input(1)), others.read(self.place(self.own)));
+            f32::scale_channels(isa, images, gradient, scale, target);
+            self.add(0, arena, |buffer| self.place(buffer));
+        }
+    }
+}
+
+/// Values of the forward pass, where a step reads them.
+struct Values<'a, A> {
+    input: &'a dyn Fn() -> &'a [A],
+    output: &'a dyn Fn() -> &'a [A],
+}
+
+/// Where the gradients of a batch norm's tensors go.
+fn norm_gradients<'g>(norm: &NormStep, gradients: &'g mut [Vec<f32>]) -> NormGradients<'g> {
+    let (weights, biases) = gradients.split_at_mut(norm.weight + 1);
+    NormGradients { weight: &mut weights[norm.weight], bias: &mut biases[0] }
 }

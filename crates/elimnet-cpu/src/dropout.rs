@@ -1,6 +1,7 @@
 //! Random numbers of dropout: a pure function of (seed of the step, layer, element), so that the mask needs no memory
 //! and does not depend on threads.
 
+use elimnet_kernels::Element;
 use rayon::prelude::*;
 
 /// Elements that one task takes.
@@ -8,12 +9,18 @@ const CHUNK: usize = 1 << 14;
 
 /// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise.
 /// `group` consecutive elements share their fate: 1 for dropout, a whole sample for stochastic depth.
-pub(crate) fn apply(values: &mut [f32], probability: f32, seed: u64, group: usize) {
+pub(crate) fn apply<E: Element>(values: &mut [E], probability: f32, seed: u64, group: usize) {
     let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
+    let factor = |unit: usize| if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
+    if group > 1 {
+        return values.par_chunks_mut(group).enumerate().for_each(|(unit, values)| {
+            let factor = factor(unit);
+            values.iter_mut().for_each(|value| *value = E::from_f32(value.to_f32() * factor));
+        });
+    }
     values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
         for (offset, value) in values.iter_mut().enumerate() {
-            let unit = (chunk * CHUNK + offset) / group;
-            *value *= if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
+            *value = E::from_f32(value.to_f32() * factor(chunk * CHUNK + offset));
         }
     });
 }

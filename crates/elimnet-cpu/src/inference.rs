@@ -1,161 +1,331 @@
-//! Inference: batch norms folded into the convolutions before them, values dropped once they are read.
+//! A prepared inference pass: batch norms folded, filters packed once, what follows a convolution done while its sums are
+//! in cache, every value at its planned place.
 
 use std::time::{Duration, Instant};
 
-use elimnet_engine::Matrix;
-use elimnet_kernels as kernels;
+use elimnet_arch::Activation;
+use elimnet_kernels::{Epilogue, Isa, Kernels, PackedFilter};
 
-use crate::buffers::Buffers;
-use crate::forward::{Context, kernel_activation};
+use crate::arena::{Arena, BufferId, Lifetime};
+use crate::fold::{fold_conv, scale_shift};
+use crate::geometry::{Geometry, kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
-use crate::plan::{ConvStep, Kind, NormStep, Plan, Step, ValueId};
+use crate::plan::{ConvStep, Kind, Plan, Step, ValueId};
+use crate::slabs::{Kept, Placement, Places, Slabs};
 
-/// Weights as the inference pass wants them, by step.
+/// A plan with its weights and the places of its values.
 #[derive(Debug)]
-pub(crate) struct Folded {
-    steps: Vec<FoldedStep>,
+pub(crate) struct Prepared<E> {
+    pub(crate) isa: Isa,
+    pub(crate) plan: Plan,
+    steps: Vec<Weights<E>>,
+    pub(crate) placement: Placement,
+    /// By step: room for a linear layer's input as elements.
+    narrowed: Vec<Option<BufferId>>,
 }
 
+/// What a step multiplies with.
 #[derive(Debug)]
-enum FoldedStep {
-    /// Uses the network's own tensors, or none.
-    Plain,
-    Conv {
-        weight: Vec<f32>,
-        bias: Vec<f32>,
-    },
-    ScaleShift {
-        scale: Vec<f32>,
-        shift: Vec<f32>,
-    },
+enum Weights<E> {
+    Nothing,
+    Pixels { filter: PackedFilter<E>, bias: Option<Vec<f32>> },
+    Vector { filter: PackedFilter<f32>, bias: Option<Vec<f32>> },
+    ScaleShift { scale: Vec<f32>, shift: Vec<f32> },
 }
 
-impl Folded {
-    /// Folds all batch norms of `plan`.
-    pub(crate) fn new(plan: &Plan, parameters: &Parameters) -> Self {
-        let fold = |step: &Step| match &step.kind {
-            Kind::Conv(ConvStep { norm: Some(norm), weight, bias, .. }) => {
-                let bias = bias.map(|bias| &parameters.values[bias][..]);
-                fold_conv(&parameters.values[*weight], bias, scale_shift(norm, parameters))
-            }
-            Kind::Norm(norm) => {
-                let (scale, shift) = scale_shift(norm, parameters);
-                FoldedStep::ScaleShift { scale, shift }
-            }
-            _ => FoldedStep::Plain,
-        };
-        Self { steps: plan.steps.iter().map(fold).collect() }
+/// What wants to see values as they are computed.
+pub(crate) struct Watch<'a> {
+    /// Values whose pixels are to be averaged, each with the matrix's rows for these images.
+    pub(crate) captured: Vec<(ValueId, &'a mut [f32])>,
+    /// Time of each block, added up.
+    pub(crate) times: Option<&'a mut [Duration]>,
+}
+
+impl<E: Kernels> Prepared<E> {
+    /// Folds, packs and places.
+    pub(crate) fn new(isa: Isa, plan: Plan, parameters: &Parameters) -> Self {
+        let geometry = Geometry { plan: &plan, count: 1 };
+        let steps = plan.steps.iter().map(|step| weights(isa, geometry, step, parameters)).collect();
+        let (placement, narrowed) = placement(&plan);
+        Self { isa, plan, steps, placement, narrowed }
     }
 
-    /// Bytes of the folded weights.
+    /// Bytes of the weights.
     pub(crate) fn bytes(&self) -> usize {
-        let len = |step: &FoldedStep| match step {
-            FoldedStep::Plain => 0,
-            FoldedStep::Conv { weight: a, bias: b } | FoldedStep::ScaleShift { scale: a, shift: b } => {
-                a.len() + b.len()
-            }
+        let floats = |values: &[f32]| size_of_val(values);
+        let bias = |bias: &Option<Vec<f32>>| bias.as_deref().map_or(0, floats);
+        let bytes = |weights: &Weights<E>| match weights {
+            Weights::Nothing => 0,
+            Weights::Pixels { filter, bias: values } => filter.bytes() + bias(values),
+            Weights::Vector { filter, bias: values } => filter.bytes() + bias(values),
+            Weights::ScaleShift { scale, shift } => floats(scale) + floats(shift),
         };
-        self.steps.iter().map(len).sum::<usize>() * size_of::<f32>()
+        self.steps.iter().map(bytes).sum()
     }
-}
 
-/// `y = x · scale + shift` of a batch norm in inference.
-fn scale_shift(norm: &NormStep, parameters: &Parameters) -> (Vec<f32>, Vec<f32>) {
-    let tensor =
-        |offset: usize| parameters.values[norm.weight + offset].iter().map(|&value| f64::from(value));
-    let scale = tensor(0)
-        .zip(tensor(3))
-        .map(|(weight, variance)| weight / (variance + f64::from(norm.norm.eps)).sqrt());
-    let scale: Vec<f64> = scale.collect();
-    let shift =
-        tensor(1).zip(tensor(2)).zip(&scale).map(|((bias, mean), scale)| (bias - mean * scale) as f32);
-    (scale.iter().map(|&scale| scale as f32).collect(), shift.collect())
-}
+    fn places(&self, count: usize) -> Places<'_> {
+        Places { placement: &self.placement, count }
+    }
 
-fn fold_conv(weight: &[f32], bias: Option<&[f32]>, (scale, shift): (Vec<f32>, Vec<f32>)) -> FoldedStep {
-    let filter = weight.len() / scale.len();
-    let scaled =
-        weight.chunks_exact(filter).zip(&scale).flat_map(|(w, &scale)| w.iter().map(move |w| w * scale));
-    let bias = match bias {
-        Some(bias) => {
-            bias.iter().zip(&scale).zip(&shift).map(|((bias, scale), shift)| bias * scale + shift).collect()
-        }
-        None => shift,
-    };
-    FoldedStep::Conv { weight: scaled.collect(), bias }
-}
+    /// Where the input of `count` images goes.
+    pub(crate) fn input<'s>(&self, slabs: &'s mut Slabs<E>, count: usize) -> &'s mut [E] {
+        slabs.reserve(&self.placement, count);
+        slabs.pixels.write(self.places(count).pixels(0))
+    }
 
-/// Runs the plan; gives its output and the pooled features of the `captured` values (any order, each once).
-/// What each block takes is added to its entry of `times`.
-pub(crate) fn run(
-    context: Context<'_>,
-    folded: &Folded,
-    parameters: &Parameters,
-    buffers: &mut Buffers,
-    input: Vec<f32>,
-    captured: &[ValueId],
-    mut times: Option<&mut [Duration]>,
-) -> (Vec<f32>, Vec<(ValueId, Matrix)>) {
-    let plan = context.plan;
-    let mut values: Vec<Vec<f32>> = vec![Vec::new(); plan.shapes.len()];
-    values[0] = input;
-    let mut features = Vec::with_capacity(captured.len());
-    for (index, (step, folded)) in plan.steps.iter().zip(&folded.steps).enumerate() {
-        let began = times.is_some().then(Instant::now);
-        let mut output = buffers.take(context.len(step.output));
-        let inputs: Vec<&[f32]> = step.inputs.iter().map(|&value| &values[value][..]).collect();
-        compute(context, step, folded, parameters, &inputs, &mut output);
-        if captured.contains(&step.output) {
-            features.push((step.output, pooled(context, step.output, &output)));
-        }
-        values[step.output] = output;
-        for &value in &step.inputs {
-            if plan.last_reader[value] == index && !values[value].is_empty() {
-                buffers.give(std::mem::take(&mut values[value]));
+    /// The output of the last run as elements.
+    pub(crate) fn write_elements(&self, slabs: &Slabs<E>, count: usize, target: &mut [E]) {
+        let (output, places) = (self.plan.output(), self.places(count));
+        match self.plan.kept(output) {
+            Kept::Pixels => target.copy_from_slice(slabs.pixels.read(places.pixels(output))),
+            Kept::Vector => {
+                E::narrow(self.isa, slabs.vectors.read(places.vector(output)), target);
             }
         }
-        if let (Some(times), Some(began)) = (&mut times, began) {
-            times[step.block] += began.elapsed();
+    }
+
+    /// The output of the last run as f32.
+    pub(crate) fn write_floats(&self, slabs: &Slabs<E>, count: usize, target: &mut [f32]) {
+        let (output, places) = (self.plan.output(), self.places(count));
+        match self.plan.kept(output) {
+            Kept::Pixels => E::widen(self.isa, slabs.pixels.read(places.pixels(output)), target),
+            Kept::Vector => target.copy_from_slice(slabs.vectors.read(places.vector(output))),
         }
     }
-    (std::mem::take(&mut values[plan.output()]), features)
-}
 
-fn compute(
-    context: Context<'_>,
-    step: &Step,
-    folded: &FoldedStep,
-    parameters: &Parameters,
-    inputs: &[&[f32]],
-    output: &mut [f32],
-) {
-    let isa = context.isa;
-    match (&step.kind, folded) {
-        (Kind::Conv(conv), folded) => {
-            let (weight, bias) = match folded {
-                FoldedStep::Conv { weight, bias } => (weight, Some(&bias[..])),
-                _ => (&parameters.values[conv.weight], conv.bias.map(|bias| &parameters.values[bias][..])),
-            };
-            let shape = context.conv(step, &conv.conv);
-            let filter = kernels::PackedFilter::forward(isa, &shape, weight);
-            let epilogue = kernels::Epilogue {
-                bias,
-                shortcut: conv.shortcut.then(|| inputs[1]),
-                activation: kernel_activation(conv.activation),
-                moments: None,
-            };
-            kernels::conv2d(isa, &shape, inputs[0], &filter, epilogue, output);
+    /// Runs on the `count` images that were written to [`Prepared::input`].
+    pub(crate) fn run(&self, slabs: &mut Slabs<E>, count: usize, watch: &mut Watch<'_>) {
+        let geometry = Geometry { plan: &self.plan, count };
+        for (index, (step, weights)) in self.plan.steps.iter().zip(&self.steps).enumerate() {
+            let began = watch.times.is_some().then(Instant::now);
+            self.step(geometry, index, step, weights, slabs);
+            self.capture(geometry, step.output, slabs, watch);
+            if let (Some(times), Some(began)) = (&mut watch.times, began) {
+                times[step.block] += began.elapsed();
+            }
         }
-        (Kind::Norm(_), FoldedStep::ScaleShift { scale, shift }) => {
-            kernels::scale_shift(isa, inputs[0], scale, shift, output);
+    }
+
+    fn capture(&self, geometry: Geometry<'_>, value: ValueId, slabs: &Slabs<E>, watch: &mut Watch<'_>) {
+        let Some((_, rows)) = watch.captured.iter_mut().find(|(captured, _)| *captured == value) else {
+            return;
+        };
+        let (places, images) = (self.places(geometry.count), geometry.images(value));
+        match self.plan.kept(value) {
+            Kept::Pixels => {
+                E::global_avg_pool(self.isa, images, slabs.pixels.read(places.pixels(value)), rows);
+            }
+            Kept::Vector => {
+                f32::global_avg_pool(self.isa, images, slabs.vectors.read(places.vector(value)), rows);
+            }
         }
-        _ => context.compute(step, parameters, inputs, output),
+    }
+
+    fn step(
+        &self,
+        geometry: Geometry<'_>,
+        index: usize,
+        step: &Step,
+        weights: &Weights<E>,
+        slabs: &mut Slabs<E>,
+    ) {
+        let (isa, places) = (self.isa, self.places(geometry.count));
+        let kept = self.plan.kept(step.inputs[0]);
+        let call = Call { isa, geometry, places, kept, step };
+        match (&step.kind, weights) {
+            (Kind::Conv(conv), Weights::Pixels { filter, bias }) => {
+                call.convolve(conv, filter, bias.as_deref(), &mut slabs.pixels);
+            }
+            (Kind::Conv(conv), Weights::Vector { filter, bias }) => {
+                call.convolve(conv, filter, bias.as_deref(), &mut slabs.vectors);
+            }
+            (Kind::Linear { .. }, Weights::Pixels { filter, bias }) => {
+                call.linear(filter, bias.as_deref(), self.narrowed[index], slabs);
+            }
+            (Kind::GlobalAvgPool, _) => call.global_avg_pool(slabs),
+            (Kind::Scale, _) => call.scale(slabs),
+            (Kind::MaxPool(pool), _) => {
+                let (pool, Slabs { pixels, vectors, taps, .. }) = (geometry.pool(step, pool), slabs);
+                taps.resize(pool.output_len(), 0);
+                match kept {
+                    Kept::Pixels => call.map(pixels, |x, y| E::max_pool2d(isa, &pool, x, y, taps)),
+                    Kept::Vector => call.map(vectors, |x, y| f32::max_pool2d(isa, &pool, x, y, taps)),
+                }
+            }
+            _ => match kept {
+                Kept::Pixels => call.elementwise(weights, &mut slabs.pixels),
+                Kept::Vector => call.elementwise(weights, &mut slabs.vectors),
+            },
+        }
     }
 }
 
-fn pooled(context: Context<'_>, value: ValueId, values: &[f32]) -> Matrix {
-    let shape = context.plan.shapes[value];
-    let mut means = vec![0.0; context.count * shape.channels];
-    context.global_avg_pool(shape, values, &mut means);
-    Matrix::new(context.count, shape.channels, means)
+/// One step, about to run.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    isa: Isa,
+    geometry: Geometry<'a>,
+    places: Places<'a>,
+    /// How its first input is kept.
+    kept: Kept,
+    step: &'a Step,
+}
+
+impl Call<'_> {
+    /// From the first input to the output, in one arena.
+    fn map<A: Kernels>(&self, arena: &mut Arena<A>, compute: impl FnOnce(&[A], &mut [A])) {
+        let place = |value| self.places.of(self.kept, value);
+        let ([output], others) = arena.split([place(self.step.output)]);
+        compute(others.read(place(self.step.inputs[0])), output);
+    }
+
+    fn convolve<A: Kernels>(
+        &self,
+        conv: &ConvStep,
+        filter: &PackedFilter<A>,
+        bias: Option<&[f32]>,
+        arena: &mut Arena<A>,
+    ) {
+        let place = |value| self.places.of(self.kept, value);
+        let ([output], others) = arena.split([place(self.step.output)]);
+        let input = others.read(place(self.step.inputs[0]));
+        let epilogue = Epilogue {
+            bias,
+            shortcut: conv.shortcut.then(|| others.read(place(self.step.inputs[1]))),
+            activation: kernel_activation(conv.activation),
+            moments: None,
+        };
+        A::conv2d(self.isa, &self.geometry.conv(self.step, &conv.conv), input, filter, epilogue, output);
+    }
+
+    /// Linear layers multiply elements and give a vector.
+    fn linear<E: Kernels>(
+        &self,
+        filter: &PackedFilter<E>,
+        bias: Option<&[f32]>,
+        narrowed: Option<BufferId>,
+        slabs: &mut Slabs<E>,
+    ) {
+        let Slabs { pixels, vectors, .. } = slabs;
+        let output = self.places.vector(self.step.output);
+        let input = match narrowed {
+            Some(buffer) => {
+                let place = self.places.pixels(buffer);
+                let input = vectors.read(self.places.vector(self.step.inputs[0]));
+                E::narrow(self.isa, input, pixels.write(place.clone()));
+                place
+            }
+            None => self.places.pixels(self.step.inputs[0]),
+        };
+        let epilogue = Epilogue { bias, ..Epilogue::default() };
+        let sizes = self.geometry.linear(self.step);
+        E::linear(self.isa, &sizes, pixels.read(input), filter, epilogue, vectors.write(output));
+    }
+
+    fn global_avg_pool<E: Kernels>(&self, slabs: &mut Slabs<E>) {
+        let images = self.geometry.images(self.step.inputs[0]);
+        match self.kept {
+            Kept::Pixels => {
+                let input = slabs.pixels.read(self.places.pixels(self.step.inputs[0]));
+                let output = slabs.vectors.write(self.places.vector(self.step.output));
+                E::global_avg_pool(self.isa, images, input, output);
+            }
+            Kept::Vector => self.map(&mut slabs.vectors, |x, y| {
+                f32::global_avg_pool(self.isa, images, x, y);
+            }),
+        }
+    }
+
+    fn scale<E: Kernels>(&self, slabs: &mut Slabs<E>) {
+        let images = self.geometry.images(self.step.inputs[0]);
+        let scale = self.places.vector(self.step.inputs[1]);
+        match self.kept {
+            Kept::Pixels => {
+                let scale = slabs.vectors.read(scale);
+                self.map(&mut slabs.pixels, |x, y| E::scale_channels(self.isa, images, x, scale, y));
+            }
+            Kept::Vector => {
+                let ([output], others) = slabs.vectors.split([self.places.vector(self.step.output)]);
+                let input = others.read(self.places.vector(self.step.inputs[0]));
+                f32::scale_channels(self.isa, images, input, others.read(scale), output);
+            }
+        }
+    }
+
+    /// Steps whose inputs and output are in one arena.
+    fn elementwise<A: Kernels, E>(&self, weights: &Weights<E>, arena: &mut Arena<A>) {
+        let (isa, geometry, step) = (self.isa, self.geometry, self.step);
+        let shape = geometry.shape(step.inputs[0]);
+        match (&step.kind, weights) {
+            (Kind::Norm(_), Weights::ScaleShift { scale, shift }) => {
+                self.map(arena, |x, y| A::scale_shift(isa, x, scale, shift, y));
+            }
+            (Kind::Activation(Activation::Softmax), _) => {
+                self.map(arena, |x, y| A::softmax(isa, shape.channels, x, y));
+            }
+            (Kind::Activation(activation), _) => {
+                self.map(arena, |x, y| A::activate(isa, kernel_activation(*activation), x, y));
+            }
+            (Kind::AvgPool(pool), _) => {
+                self.map(arena, |x, y| A::avg_pool2d(isa, &geometry.pool(step, pool), x, y));
+            }
+            (Kind::AdaptiveAvgPool, _) => {
+                self.map(arena, |x, y| A::adaptive_avg_pool2d(&geometry.adaptive_pool(step), x, y));
+            }
+            (Kind::Flatten, _) => {
+                self.map(arena, |x, y| transpose_samples(x, y, shape.pixels(), shape.channels));
+            }
+            (Kind::Add, _) => {
+                let place = |value| self.places.of(self.kept, value);
+                let ([output], others) = arena.split([place(step.output)]);
+                let [left, right] = [0, 1].map(|input| others.read(place(step.inputs[input])));
+                A::add(isa, left, right, output);
+            }
+            (kind, _) => unreachable!("{kind:?} is not a step of an inference plan, or has its own function"),
+        }
+    }
+}
+
+fn weights<E: Kernels>(isa: Isa, geometry: Geometry<'_>, step: &Step, parameters: &Parameters) -> Weights<E> {
+    match &step.kind {
+        Kind::Conv(conv) => {
+            let shape = geometry.conv(step, &conv.conv);
+            let (weight, bias) = fold_conv(conv, parameters);
+            match geometry.plan.kept(step.inputs[0]) {
+                Kept::Pixels => Weights::Pixels { filter: PackedFilter::forward(isa, &shape, &weight), bias },
+                Kept::Vector => Weights::Vector { filter: PackedFilter::forward(isa, &shape, &weight), bias },
+            }
+        }
+        &Kind::Linear { weight, bias } => Weights::Pixels {
+            filter: PackedFilter::linear(isa, &geometry.linear(step), &parameters.values[weight]),
+            bias: bias.map(|bias| parameters.values[bias].clone()),
+        },
+        Kind::Norm(norm) => {
+            let (scale, shift) = scale_shift(norm, parameters);
+            Weights::ScaleShift { scale, shift }
+        }
+        _ => Weights::Nothing,
+    }
+}
+
+/// Places of the values, and of the narrowed inputs of linear layers, by step.
+fn placement(plan: &Plan) -> (Placement, Vec<Option<BufferId>>) {
+    let end = plan.steps.len() + 1;
+    let mut buffers: Vec<(Kept, Lifetime)> = (0..plan.shapes.len())
+        .map(|value| {
+            let last = if plan.last_reader[value] == usize::MAX { end } else { plan.last_reader[value] + 1 };
+            (plan.kept(value), Lifetime { len: plan.shapes[value].len(), first: 0, last })
+        })
+        .collect();
+    let mut narrowed = vec![None; plan.steps.len()];
+    for (index, step) in plan.steps.iter().enumerate() {
+        buffers[step.output].1.first = index + 1;
+        buffers[step.output].1.last = buffers[step.output].1.last.max(index + 1);
+        if matches!(step.kind, Kind::Linear { .. }) && plan.kept(step.inputs[0]) == Kept::Vector {
+            narrowed[index] = Some(buffers.len());
+            let len = plan.shapes[step.inputs[0]].len();
+            buffers.push((Kept::Pixels, Lifetime { len, first: index + 1, last: index + 1 }));
+        }
+    }
+    (Placement::new(&buffers), narrowed)
 }

@@ -1,29 +1,38 @@
 //! The CPU engine: compiles a [`Network`] into a plan over the kernels and runs it, forwards and backwards.
 //!
 //! - `plan`: network to steps; a convolution takes the batch norm, shortcut and activation behind it into its step.
-//! - `inference`: batch norm folded into the convolutions, values dropped as soon as they are read.
-//! - `forward`, `backward`: a training step; values are kept, normalised ones recomputed.
+//! - `arena`, `slabs`: the memory of a pass, planned before its first step.
+//! - `inference`, `stages`: folded, packed, in pieces that stay in cache.
+//! - `schedule`, `training`, `forward`, `backward`: a training step.
 //! - `optimizer`: the update and the running average.
 //!
-//! Everything is f32 and channels last. Results do not depend on the number of threads: the kernels split their work
-//! by the data's size alone and add partial sums in a fixed order.
+//! Pixels are channels last, f32 or bf16. Results do not depend on the number of threads: the kernels split their work by
+//! the data's size alone and add partial sums in a fixed order.
 
+mod arena;
 mod backward;
-mod buffers;
 mod dropout;
 mod engine;
+mod fold;
 mod forward;
+mod geometry;
 mod inference;
 mod optimizer;
 mod parameters;
+mod passes;
 mod plan;
+mod schedule;
+mod slabs;
+mod stages;
+mod training;
 
 use std::sync::Arc;
 
 use elimnet_arch::Network;
-use elimnet_engine::{Device, Engine, EngineError};
+use elimnet_engine::{Device, Engine, EngineError, Precision};
 use elimnet_kernels::Isa;
 
+pub use elimnet_kernels::UnavailableIsa;
 pub use engine::CpuEngine;
 
 /// The processor, with a pool of threads.
@@ -31,15 +40,27 @@ pub use engine::CpuEngine;
 pub struct CpuDevice {
     pool: Arc<rayon::ThreadPool>,
     isa: Isa,
+    precision: Precision,
 }
 
 impl CpuDevice {
-    /// A device of `threads` threads (0: as many as the machine has cores) and the best instruction set that is there.
+    /// A device of `threads` threads (0: as many as the machine has cores) and the best instruction set that is there,
+    /// which stores f32.
     ///
     /// # Panics
     /// If the operating system refuses the threads.
     pub fn new(threads: usize) -> Self {
         Self::with_isa(threads, Isa::detect())
+    }
+
+    /// The same where the instruction set may come from the environment.
+    ///
+    /// # Errors
+    /// If it asks for one that the machine lacks.
+    /// # Panics
+    /// If the operating system refuses the threads.
+    pub fn try_new(threads: usize) -> Result<Self, UnavailableIsa> {
+        Ok(Self::with_isa(threads, Isa::try_detect()?))
     }
 
     /// The same with a chosen instruction set.
@@ -49,7 +70,26 @@ impl CpuDevice {
     pub fn with_isa(threads: usize, isa: Isa) -> Self {
         let name = |index| format!("elimnet-{index}");
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
-        Self { pool: Arc::new(pool.expect("the operating system starts threads")), isa }
+        Self {
+            pool: Arc::new(pool.expect("the operating system starts threads")),
+            isa,
+            precision: Precision::F32,
+        }
+    }
+
+    /// The same device, storing activations as `precision`. Every instruction set can do both; see
+    /// [`CpuDevice::fastest_precision`] for which is worth it.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// bf16 where the instruction set computes with it, else f32.
+    pub fn fastest_precision(&self) -> Precision {
+        match self.isa.name() {
+            "avx512bf16" | "amx" => Precision::Bf16,
+            _ => Precision::F32,
+        }
     }
 
     /// Number of threads.
@@ -67,6 +107,11 @@ impl CpuDevice {
         CpuEngine::new(self.clone(), network.clone())
     }
 
+    /// Runs `work` once on each thread, with the thread's number.
+    pub(crate) fn on_every_thread<T: Send>(&self, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+        self.pool.broadcast(|context| work(context.index()))
+    }
+
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
     }
@@ -75,6 +120,10 @@ impl CpuDevice {
 impl Device for CpuDevice {
     fn name(&self) -> &str {
         "cpu"
+    }
+
+    fn precision(&self) -> Precision {
+        self.precision
     }
 
     fn load(&self, network: &Network) -> Result<Box<dyn Engine>, EngineError> {

@@ -89,12 +89,10 @@ impl OptimizerBuffers {
 
     /// Norm of all trained tensors' gradients, summed in their order.
     fn gradient_norm(&self, gradients: &[Vec<f32>]) -> f32 {
-        let square =
-            |gradient: &Vec<f32>| gradient.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
         let squares: Vec<f64> = gradients
             .par_iter()
             .zip(&self.trained)
-            .map(|(gradient, &trained)| if trained { square(gradient) } else { 0.0 })
+            .map(|(gradient, &trained)| if trained { squares(gradient) } else { 0.0 })
             .collect();
         squares.iter().sum::<f64>().sqrt() as f32
     }
@@ -150,6 +148,19 @@ fn restored(
     let mut all = vec![Vec::new(); buffers.len()];
     kept.into_iter().zip(found).for_each(|(index, values)| all[index] = values);
     Ok(all)
+}
+
+/// Sum of squares, in lanes that do not wait for each other.
+fn squares(values: &[f32]) -> f64 {
+    let (chunks, rest) = values.as_chunks::<16>();
+    let mut sums = [0.0; 16];
+    for chunk in chunks {
+        for (sum, &value) in sums.iter_mut().zip(chunk) {
+            *sum += f64::from(value) * f64::from(value);
+        }
+    }
+    let rest = rest.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+    sums.iter().sum::<f64>() + rest
 }
 
 /// `average = decay · average + (1 - decay) · current`, for all tensors.

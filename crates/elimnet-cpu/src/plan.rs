@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use crate::slabs::Kept;
 use elimnet_arch::{Activation, BatchNorm, Block, Conv2d, Layer, Network, Op, Pool2d, Shape, ShapeError};
 
 /// Index of a value; 0 is the plan's input.
@@ -17,6 +18,8 @@ pub(crate) struct Plan {
     pub(crate) steps: Vec<Step>,
     /// Shape of each value for one image.
     pub(crate) shapes: Vec<Shape>,
+    /// Whether each value is a vector an image, kept as f32, and not pixels.
+    pub(crate) is_vector: Vec<bool>,
     /// Value that leaves each block of the range.
     pub(crate) block_outputs: Vec<ValueId>,
     /// Index of the last step that reads each value; `usize::MAX` for the plan's output.
@@ -104,6 +107,7 @@ impl Plan {
             plan: Self {
                 steps: Vec::new(),
                 shapes: vec![entry],
+                is_vector: vec![false],
                 block_outputs: Vec::new(),
                 last_reader: Vec::new(),
             },
@@ -119,6 +123,11 @@ impl Plan {
     /// The value that the plan computes.
     pub(crate) fn output(&self) -> ValueId {
         self.block_outputs.last().copied().unwrap_or(0)
+    }
+
+    /// How a value is kept.
+    pub(crate) fn kept(&self, value: ValueId) -> Kept {
+        if self.is_vector[value] { Kept::Vector } else { Kept::Pixels }
     }
 
     fn with_last_readers(mut self) -> Self {
@@ -205,6 +214,11 @@ impl Compiler {
     fn push(&mut self, block: usize, kind: Kind, inputs: Vec<ValueId>, shape: Shape) -> ValueId {
         let output = self.plan.shapes.len();
         self.plan.shapes.push(shape);
+        let is_vector = match kind {
+            Kind::GlobalAvgPool | Kind::Linear { .. } => true,
+            _ => self.plan.is_vector[inputs[0]],
+        };
+        self.plan.is_vector.push(is_vector);
         self.plan.steps.push(Step { kind, inputs, output, block });
         output
     }

@@ -4,9 +4,9 @@ mod support;
 
 use elimnet_arch::{Network, zoo};
 use elimnet_cpu::CpuDevice;
-use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Step, Training, Weights};
+use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Precision, Step, Training, Weights};
 use elimnet_testing::formula;
-use support::{engine, filled, images, sgd};
+use support::{PRECISIONS, engine, engine_with, images, sgd};
 
 const STEP: Step = Step { learning_rates: Vec::new(), momentum: 0.9, weight_decay: 1e-4, clip_norm: None };
 
@@ -72,19 +72,25 @@ fn gradients_of_every_network_are_derivatives() {
 #[test]
 fn thread_counts_and_repeats_change_nothing() {
     let network = zoo::mobilenet_v3_small(5);
-    let run = |threads: usize| {
-        let mut engine = filled(CpuDevice::new(threads).engine(&network));
+    let run = |threads: usize, precision| {
+        let mut engine = engine_with(&network, threads, precision);
         engine.start_training(&sgd(&network)).unwrap();
         for size in [64, 33] {
             let logits = engine.forward(&images(6, size), 9).unwrap();
             engine.backward(&signs(logits.rows, logits.columns)).unwrap();
             engine.step(&step(0.01)).unwrap();
         }
-        (engine.tensors(), engine.infer(&images(3, 48)).unwrap())
+        let logits = [1, 2, 7].map(|count| engine.infer(&images(count, 48)).unwrap());
+        (engine.tensors(), logits)
     };
-    let one = run(1);
-    assert_eq!(one, run(3));
-    assert_eq!(one, run(1));
+    for precision in PRECISIONS {
+        let one = run(1, precision);
+        assert_eq!(one, run(3, precision), "{precision}");
+        assert_eq!(one, run(1, precision), "{precision}");
+        let [alone, pair, seven] = &one.1;
+        assert_eq!(alone.row(0), pair.row(0), "{precision}: an image does not depend on its batch");
+        assert_eq!(pair.values, seven.values[..pair.values.len()], "{precision}");
+    }
 }
 
 #[test]
@@ -142,7 +148,10 @@ fn the_running_average_follows_and_can_be_chosen() {
 fn a_training_taken_up_again_ends_the_same() {
     let network = zoo::mobilenet_v3_small(5).cut_at("features.3").unwrap();
     let adamw = Optimizer::AdamW { beta2: 0.999, eps: 1e-8 };
-    for optimizer in [Optimizer::Sgd { nesterov: true }, adamw] {
+    let sgd_nesterov = Optimizer::Sgd { nesterov: true };
+    for (optimizer, precision) in
+        [(sgd_nesterov, Precision::F32), (adamw, Precision::F32), (adamw, Precision::Bf16)]
+    {
         let training = Training { optimizer, average_decay: Some(0.9), ..sgd(&network) };
         let train = |engine: &mut dyn Engine, steps: std::ops::Range<u64>| {
             for index in steps {
@@ -151,20 +160,49 @@ fn a_training_taken_up_again_ends_the_same() {
                 engine.step(&step(0.01)).unwrap();
             }
         };
-        let mut straight = engine(&network);
+        let mut straight = engine_with(&network, 2, precision);
         straight.start_training(&training).unwrap();
         train(&mut straight, 0..4);
 
-        let mut first = engine(&network);
+        let mut first = engine_with(&network, 2, precision);
         first.start_training(&training).unwrap();
         train(&mut first, 0..2);
-        let mut second = CpuDevice::new(1).engine(&network);
+        let mut second = CpuDevice::new(1).with_precision(precision).engine(&network);
         second.set_tensors(&first.tensors()).unwrap();
         second.start_training(&training).unwrap();
         second.set_optimizer_state(&first.optimizer_state()).unwrap();
         train(&mut second, 2..4);
         assert_eq!(straight.tensors(), second.tensors());
         assert_eq!(straight.optimizer_state(), second.optimizer_state());
+    }
+}
+
+#[test]
+fn memory_is_used_again_whatever_the_sizes() {
+    let network = zoo::mobilenet_v3_small(4);
+    for precision in PRECISIONS {
+        let mut engine = engine_with(&network, 2, precision);
+        engine.start_training(&sgd(&network)).unwrap();
+        // Larger and smaller batches and images, and inference in between, on one engine and on fresh ones.
+        for (count, size) in [(4, 64), (7, 32), (2, 96), (7, 32), (3, 32)] {
+            let mut fresh = engine_with(&network, 1, precision);
+            fresh.set_tensors(&engine.tensors()).unwrap();
+            fresh.start_training(&sgd(&network)).unwrap();
+            assert_eq!(engine.infer(&images(count, 48)), fresh.infer(&images(count, 48)));
+            let images = images(count, size);
+            let logits = engine.forward(&images, 3).unwrap();
+            assert_eq!(logits, fresh.forward(&images, 3).unwrap(), "{precision} {count} {size}");
+            for engine in [&mut engine, &mut fresh] {
+                engine.backward(&signs(count, 4)).unwrap();
+            }
+            assert_eq!(engine.gradients(), fresh.gradients(), "{precision} {count} {size}");
+        }
+        let mut held_after = |count| {
+            engine.forward(&images(count, 32), 3).unwrap();
+            engine.memory_bytes()
+        };
+        let held = held_after(7);
+        assert_eq!([3, 7].map(held_after), [held; 2], "{precision}: a smaller batch takes no more");
     }
 }
 

@@ -4,6 +4,7 @@
 //! automatic differentiation: it runs a [`Network`] forwards and backwards and updates its parameters.
 //! Nothing here knows a device; an engine for a GPU implements the same two traits.
 
+mod precision;
 mod tensor;
 mod training;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use elimnet_arch::{Network, ShapeError};
 
+pub use precision::{Precision, UnknownPrecision};
 pub use tensor::{Images, Matrix, NamedTensor};
 pub use training::{Optimizer, OptimizerState, Step, Training, Weights};
 
@@ -74,6 +76,9 @@ pub enum EngineError {
 pub trait Device {
     /// Name for people and records: `cpu`.
     fn name(&self) -> &str;
+
+    /// What activations are stored as here.
+    fn precision(&self) -> Precision;
 
     /// Prepares `network` to run here, all its tensors zero (batch norm variances and scales one).
     ///

@@ -21,9 +21,9 @@ pub struct Linear {
 impl Linear {
     pub(crate) fn pointwise(&self) -> Conv2d {
         Conv2d {
-            batch: 1,
+            batch: self.rows, // which a packed filter does not depend on
             in_height: 1,
-            in_width: self.rows,
+            in_width: 1,
             in_channels: self.in_features,
             out_channels: self.out_features,
             kernel: [1, 1],

@@ -49,7 +49,7 @@ pub struct BenchResult {
     pub model: String,
     /// Name of the device.
     pub device: String,
-    /// Type of the numbers that are multiplied.
+    /// Type that activations are stored as: `f32` or `bf16`.
     pub precision: &'static str,
     /// Images at once.
     pub batch_size: usize,
@@ -63,6 +63,8 @@ pub struct BenchResult {
     pub p95_ms: f64,
     /// Batch size over the median.
     pub images_per_second: f64,
+    /// Bytes that the engine held at the end: tensors, gradients, activations, workspaces.
+    pub memory_bytes: usize,
 }
 
 /// Measures `network` with `tensors` on `device`.
@@ -90,13 +92,14 @@ pub fn bench(
     Ok(BenchResult {
         model: network.name.clone(),
         device: device.name().to_owned(),
-        precision: "f32",
+        precision: device.precision().name(),
         batch_size: config.batch_size,
         image_size: config.image_size,
         mode: config.mode,
         median_ms: median * 1e3,
         p95_ms: percentile(&times, 0.95) * 1e3,
         images_per_second: config.batch_size as f64 / median,
+        memory_bytes: engine.memory_bytes(),
     })
 }
 

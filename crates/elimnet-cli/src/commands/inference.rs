@@ -149,6 +149,7 @@ impl Pass {
     fn timing(&self, images: usize, args: &InferenceArgs, device: &CpuDevice, image_size: usize) -> Timing {
         Timing {
             device: device.name().to_owned(),
+            precision: Some(device.precision().name().to_owned()),
             threads: device.threads(),
             batch_size: args.batch_size as usize,
             image_size,
@@ -180,7 +181,8 @@ impl Scores {
 
 impl Summary<'_> {
     fn text(&self) -> String {
-        let Timing { device, threads, batch_size, image_size, .. } = &self.timing;
+        let Timing { device, precision, threads, batch_size, image_size, .. } = &self.timing;
+        let precision = precision.as_deref().unwrap_or("f32");
         let mut lines = vec![
             format!("predictions    {}", self.predictions.display()),
             format!("images         {} ({} unreadable)", self.images, self.unreadable),
@@ -192,7 +194,9 @@ impl Summary<'_> {
         }
         let size = format!("{image_size}x{image_size}");
         lines.extend([
-            format!("device         {device}, {threads} threads, batches of {batch_size}, {size}"),
+            format!(
+                "device         {device} ({precision}), {threads} threads, batches of {batch_size}, {size}"
+            ),
             format!("CPU time       {:.3} s (the network, all threads)", self.timing.cpu_seconds),
             format!("device time    {:.3} s (the network, by the clock)", self.timing.device_seconds),
             format!("per image      {:.3} ms", self.timing.seconds_per_image * 1e3),

@@ -15,9 +15,8 @@ use elimnet::model::{self, ModelBase, ModelSource, Provenance};
 use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, TensorBoard, fit, resume};
 use elimnet_arch::{Network, yaml};
 use elimnet_cpu::CpuDevice;
-use elimnet_engine::Device;
 
-use crate::args::{Format, TrainArgs};
+use crate::args::{DeviceArgs, Format, TrainArgs};
 use crate::commands::{Ending, report};
 use crate::device;
 use crate::failure::hinted;
@@ -27,10 +26,9 @@ pub(crate) use start::checkpoint_file;
 use watch::Watch;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
-    let device = device::open(&args.device)?;
     let outcome = match (&args.resume, &args.model, &args.data) {
-        (Some(run), _, _) => go_on(args, run, &device)?,
-        (None, Some(model), Some(data)) => begin(args, model, data, &device)?,
+        (Some(run), _, _) => go_on(args, run, &args.device)?,
+        (None, Some(model), Some(data)) => begin(args, model, data, &device::open(&args.device)?)?,
         _ => return Err(hinted("nothing to train", "give --model and --data, or --resume RUN")),
     };
     match outcome {
@@ -86,13 +84,15 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyh
     Ok(outcome?)
 }
 
-fn go_on(args: &TrainArgs, run: &Path, device: &dyn Device) -> anyhow::Result<Outcome> {
+fn go_on(args: &TrainArgs, run: &Path, device: &DeviceArgs) -> anyhow::Result<Outcome> {
     let run = RunDirectory::open(fs_err::canonicalize(run)?)?;
-    let setup = run.record()?.setup;
+    let record = run.record()?;
+    let device = device::open_for(device, record.precision.parse()?)?;
+    let setup = record.setup;
     let data = run_data(&run)?;
     let dataset = open_data(&data, setup.config.seed, &again(&run)?)?;
     let (mut watch, interrupt) = (watchers(args), interrupt_flag()?);
-    let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
+    let job = Job { setup, dataset: &dataset, device: &device, observer: &mut watch, interrupt: &interrupt };
     let outcome = resume(job, run);
     tell_failure(&mut watch.1);
     Ok(outcome?)

@@ -3,10 +3,18 @@
 
 use elimnet_arch::Network;
 use elimnet_cpu::{CpuDevice, CpuEngine};
-use elimnet_engine::{Engine, Images, NamedTensor, Optimizer, Training};
+use elimnet_engine::{Engine, Images, NamedTensor, Optimizer, Precision, Training};
 use elimnet_testing::formula;
 
-/// An engine with formula weights on two threads.
+/// Both precisions.
+pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+/// An engine with formula weights on so many threads.
+pub(crate) fn engine_with(network: &Network, threads: usize, precision: Precision) -> CpuEngine {
+    filled(CpuDevice::new(threads).with_precision(precision).engine(network))
+}
+
+/// An f32 engine with formula weights on two threads.
 pub(crate) fn engine(network: &Network) -> CpuEngine {
     filled(CpuDevice::new(2).engine(network))
 }

@@ -53,6 +53,9 @@ pub enum Origin {
 pub struct Timing {
     /// Name of the device.
     pub device: String,
+    /// Type that it stored activations as, `f32` or `bf16`; absent in records of old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precision: Option<String>,
     /// Threads that computed.
     pub threads: usize,
     /// Images at once.

@@ -175,6 +175,7 @@ mod tests {
         let mut run = record("resnet18@layer2.1", Origin::Eliminated);
         run.timing = Some(Timing {
             device: "cpu".to_owned(),
+            precision: None,
             threads: 2,
             batch_size: 32,
             image_size: 128,

@@ -79,6 +79,7 @@ impl Job<'_> {
             data_fingerprint: format!("{:016x}", self.dataset.fingerprint()),
             fresh: fresh.to_vec(),
             device: self.device.name().to_owned(),
+            precision: self.device.precision().name().to_owned(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }

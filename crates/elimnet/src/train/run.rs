@@ -20,6 +20,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use elimnet_engine::Precision;
 use fs_err as fs;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,9 @@ pub struct RunRecord {
     pub fresh: Vec<String>,
     /// Name of the device.
     pub device: String,
+    /// Type that it stored activations as, `f32` or `bf16`.
+    #[serde(default = "f32_name")]
+    pub precision: String,
     /// Version of elimnet.
     pub tool_version: String,
 }
@@ -70,6 +74,7 @@ impl RunRecord {
             ("the preprocessing", to_json(&then.preprocessing), to_json(&now.preprocessing)),
             ("the augmentation", to_json(&then.augment_train), to_json(&now.augment_train)),
             ("the test policy", to_json(&then.augment_test), to_json(&now.augment_test)),
+            ("the precision", before.precision.clone(), self.precision.clone()),
             ("the data set", before.data_fingerprint.clone(), self.data_fingerprint.clone()),
         ];
         let compared = compared.into_iter().filter(|(_, before, now)| before != now);
@@ -88,6 +93,11 @@ impl RunRecord {
         }
         differences
     }
+}
+
+/// What runs that say no precision were made with.
+pub(super) fn f32_name() -> String {
+    Precision::F32.name().to_owned()
 }
 
 /// Where a new run is put.

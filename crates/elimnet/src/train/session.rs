@@ -15,7 +15,7 @@ use super::progress::{EpochRecord, Progress, Scores};
 use super::rates::StepPlan;
 use super::run::RunDirectory;
 use super::snapshot::Snapshot;
-use super::summary::Summary;
+use super::summary::{Held, Summary};
 use crate::data::{DataError, LabeledBatch, Loader, Order};
 use crate::evaluate::{Evaluation, MistakeCollector, Prediction, evaluate};
 use crate::model::{ModelCard, save_model};
@@ -310,8 +310,9 @@ impl<'s, 'j> Session<'s, 'j> {
             }
         };
         self.count();
-        let summary =
-            Summary::new(&self.job.setup, &self.job.dataset.classes, &self.progress, test.as_ref())?;
+        let held = Held { precision: self.job.device.precision(), memory_bytes: self.engine.memory_bytes() };
+        let Job { setup, dataset, .. } = &*self.job;
+        let summary = Summary::new(setup, &dataset.classes, &self.progress, test.as_ref(), held)?;
         self.run.write_summary(&summary)?;
         self.job.observer.finished(&summary);
         Ok(Outcome::Finished { run: self.run, summary: Box::new(summary) })

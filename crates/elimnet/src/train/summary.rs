@@ -1,11 +1,13 @@
 //! `summary.json`: the result of a run in a form that other tools rely on.
 
 use elimnet_arch::ShapeError;
+use elimnet_engine::Precision;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use super::job::Setup;
 use super::progress::{Progress, Scores};
+use super::run::f32_name;
 use crate::evaluate::{ClassMetrics, Confusion, Evaluation};
 
 /// What a finished run came to. Accuracies and F1 are in 0..1.
@@ -39,6 +41,12 @@ pub struct Summary {
     pub images_per_second: f64,
     /// Share of the training time in which the engine waited for images.
     pub data_wait_share: f64,
+    /// Type that activations were stored as, `f32` or `bf16`.
+    #[serde(default = "f32_name")]
+    pub precision: String,
+    /// Bytes that the engine held at the end of the training; 0 where the run does not say.
+    #[serde(default)]
+    pub memory_bytes: usize,
 }
 
 /// How good the best weights are on images that nothing was chosen by.
@@ -70,6 +78,13 @@ impl TestScores {
     }
 }
 
+/// What the engine stored, and how much of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Held {
+    pub(crate) precision: Precision,
+    pub(crate) memory_bytes: usize,
+}
+
 impl Summary {
     /// What a run came to.
     ///
@@ -82,6 +97,7 @@ impl Summary {
         classes: &[String],
         progress: &Progress,
         test: Option<&Evaluation>,
+        engine: Held,
     ) -> Result<Self, ShapeError> {
         let best = progress.best().expect("the first epoch is the best until another is better");
         let (network, image_size) = (&setup.network, setup.preprocessing.image_size);
@@ -100,6 +116,8 @@ impl Summary {
             seconds: progress.clock.seconds,
             images_per_second: progress.clock.images_per_second(),
             data_wait_share: progress.clock.data_wait_share(),
+            precision: engine.precision.name().to_owned(),
+            memory_bytes: engine.memory_bytes,
         })
     }
 }
