@@ -425,6 +425,7 @@ impl<'a> Gradient<'a> {
     }
 
     /// Fills the paired operand with some columns of `pixels` pixels.
+    #[allow(clippy::too_many_arguments)] // the chunk, and both halves of the operand
     fn pair(
         &self,
         task: &Task,
