@@ -9,6 +9,7 @@ mod bad_surroundings;
 mod chromium;
 mod contracts;
 mod interruption;
+mod precision;
 mod pretrained;
 mod reference;
 #[cfg(unix)]
