@@ -1,5 +1,7 @@
 //! Settings of a training. The defaults are the seed's recipe.
 
+use std::path::PathBuf;
+
 use elimnet_engine::Optimizer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -59,6 +61,29 @@ pub struct TrainConfig {
     pub cache_bytes: usize,
     /// When to write a checkpoint in the middle of an epoch. Does not change the result.
     pub checkpoint_every: CheckpointEvery,
+    /// A trained network to imitate beside the labels; none where it is `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
+}
+
+/// Imitation of a trained network of the same classes (Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// The model file of the network that is imitated; it sees the same augmented images.
+    pub teacher: PathBuf,
+    /// Divides both networks' logits: above 1 the teacher's small probabilities count more.
+    pub temperature: f64,
+    /// Share of the imitation in the loss, 0..1; the labels have the rest.
+    pub weight: f64,
+}
+
+impl Distillation {
+    /// Temperature 4 and half of the loss.
+    #[must_use]
+    pub fn of(teacher: PathBuf) -> Self {
+        Self { teacher, temperature: 4.0, weight: 0.5 }
+    }
 }
 
 impl Default for TrainConfig {
@@ -85,6 +110,7 @@ impl Default for TrainConfig {
             workers: None,
             cache_bytes: 1 << 30,
             checkpoint_every: CheckpointEvery::default(),
+            distillation: None,
         }
     }
 }
@@ -218,6 +244,10 @@ impl TrainConfig {
             v <= most as f64
         })?;
         self.validate_schedule()?;
+        if let Some(distillation) = &self.distillation {
+            positive("temperature", distillation.temperature)?;
+            fraction("weight", distillation.weight)?;
+        }
         match self.checkpoint_every {
             CheckpointEvery::Epoch => Ok(()),
             CheckpointEvery::Minutes(minutes) => positive("checkpoint_every", minutes),
@@ -318,6 +348,10 @@ mod tests {
     #[test]
     fn a_setting_out_of_range_is_named() {
         let base = TrainConfig::default;
+        let distilled = |temperature, weight| TrainConfig {
+            distillation: Some(Distillation { teacher: "best.safetensors".into(), temperature, weight }),
+            ..base()
+        };
         let cycle = |cycle| TrainConfig { schedule: Schedule::OneCycle(cycle), ..base() };
         for (config, setting) in [
             (TrainConfig { epochs: 0, ..base() }, "epochs"),
@@ -337,6 +371,8 @@ mod tests {
             (TrainConfig { epochs: 2, head_warmup_epochs: 2, ..base() }, "head_warmup_epochs"),
             (TrainConfig { checkpoint_every: CheckpointEvery::Steps(0), ..base() }, "checkpoint_every"),
             (TrainConfig { schedule: Schedule::Cosine { warmup: 1.0 }, ..base() }, "warmup"),
+            (distilled(0.0, 0.5), "temperature"),
+            (distilled(2.0, 1.5), "weight"),
             (cycle(OneCycle { first_divisor: 0.0, ..OneCycle::default() }), "first_divisor"),
             (cycle(OneCycle { max_momentum: 1.0, ..OneCycle::default() }), "max_momentum"),
         ] {

@@ -54,6 +54,16 @@ pub enum TrainError {
         /// Classes of the data.
         classes: usize,
     },
+    /// The network to be imitated has other classes than the data.
+    #[error("the teacher `{}` knows the classes {knows}, but the data have {expected}", path.display())]
+    Teacher {
+        /// Its model file.
+        path: PathBuf,
+        /// Its classes.
+        knows: String,
+        /// Those of the data.
+        expected: String,
+    },
     /// A batch normalisation would get a single value a channel, whose variance is not defined.
     #[error("batch normalisation in block `{block}` sees one pixel of each image, and a batch has one image")]
     SingleValue {

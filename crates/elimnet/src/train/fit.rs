@@ -11,6 +11,7 @@ use super::run::{NewRun, RunDirectory};
 use super::session::Session;
 use super::snapshot::Snapshot;
 use super::start::StartingTensors;
+use crate::model::read_card;
 
 /// Trains a network and leaves a run directory behind.
 ///
@@ -29,7 +30,7 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
     let snapshot = Snapshot::of(&*engine, &progress);
     let record = job.record(&start.fresh);
     let run = RunDirectory::create(place, &record, &job.dataset.split_names(), snapshot)?;
-    Session::new(&mut job, plan, engine, run, progress).run(&start.fresh)
+    Session::new(&mut job, plan, engine, run, progress)?.run(&start.fresh)
 }
 
 /// Goes on with a run from its last checkpoint, to the result that it would have had without the interruption.
@@ -54,7 +55,7 @@ pub fn resume(mut job: Job<'_>, run: RunDirectory) -> Result<Outcome, TrainError
     engine.start_training(&plan.training())?;
     engine.set_optimizer_state(&snapshot.optimizer)?;
     run.write_metrics(&snapshot.progress.history)?;
-    Session::new(&mut job, plan, engine, run, snapshot.progress).run(&before.fresh)
+    Session::new(&mut job, plan, engine, run, snapshot.progress)?.run(&before.fresh)
 }
 
 /// Checks everything that can be checked before the first step.
@@ -71,9 +72,24 @@ fn prepare(job: &Job<'_>) -> Result<(StepPlan, Box<dyn Engine>), TrainError> {
         return Err(TrainError::Classes { network: setup.network.name.clone(), outputs, classes });
     }
     let plan = StepPlan::new(&setup.config, &setup.network, job.batches())?;
+    check_teacher(job)?;
     let single = setup.config.batch_size == 1 || job.dataset.train.len() == 1;
     check_shapes(&setup.network, setup.preprocessing.image_size, single, plan.training().frozen_blocks)?;
     Ok((plan, job.device.load(&setup.network)?))
+}
+
+/// Checks that the network to be imitated is there and knows the same classes.
+fn check_teacher(job: &Job<'_>) -> Result<(), TrainError> {
+    let Some(distillation) = &job.setup.config.distillation else { return Ok(()) };
+    let card = read_card(&distillation.teacher)?;
+    if card.classes == job.dataset.classes {
+        return Ok(());
+    }
+    Err(TrainError::Teacher {
+        path: distillation.teacher.clone(),
+        knows: card.classes.join(", "),
+        expected: job.dataset.classes.join(", "),
+    })
 }
 
 /// Checks that the images fit the network and, where a batch has a `single` image, that no trained batch

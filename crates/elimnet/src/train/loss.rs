@@ -134,6 +134,64 @@ impl CrossEntropy {
     }
 }
 
+/// How far logits are from a teacher's: `temperature² · KL(softmax(teacher / temperature) ‖ softmax(logits / temperature))`,
+/// mean over the samples. The square keeps the gradients as large as those of cross-entropy whatever the temperature.
+///
+/// # Source
+/// Hinton et al., *Distilling the Knowledge in a Neural Network*, 2015, section 2.1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Imitation {
+    /// Divides the logits.
+    pub temperature: f64,
+}
+
+impl Imitation {
+    /// The mean divergence over the rows and its gradient to `logits`.
+    ///
+    /// # Panics
+    /// If the shapes differ.
+    #[must_use]
+    pub fn value(&self, logits: &Matrix, teacher: &Matrix) -> LossValue {
+        let shape = |matrix: &Matrix| (matrix.rows, matrix.columns);
+        assert_eq!(shape(logits), shape(teacher), "shape of the teacher's logits");
+        let share = 1.0 / logits.rows.max(1) as f64;
+        let softened = |row: &[f32]| -> Vec<f64> {
+            log_softmax(&row.iter().map(|&logit| f64::from(logit) / self.temperature).collect::<Vec<_>>())
+        };
+        let mut loss = 0.0;
+        let mut gradient = Vec::with_capacity(logits.values.len());
+        for (row, teacher) in logits.iter_rows().zip(teacher.iter_rows()) {
+            for (own, teacher) in softened(row).into_iter().zip(softened(teacher)) {
+                if teacher.exp() > 0.0 {
+                    loss += teacher.exp() * (teacher - own);
+                }
+                gradient.push(((own.exp() - teacher.exp()) * self.temperature * share) as f32);
+            }
+        }
+        LossValue {
+            loss: loss * share * self.temperature.powi(2),
+            logit_gradient: Matrix::new(logits.rows, logits.columns, gradient),
+        }
+    }
+}
+
+impl LossValue {
+    /// `(1 - weight) · self + weight · other`.
+    ///
+    /// # Panics
+    /// If the gradients have different shapes.
+    #[must_use]
+    pub fn mixed(mut self, other: &Self, weight: f64) -> Self {
+        assert_eq!(self.logit_gradient.values.len(), other.logit_gradient.values.len(), "gradients to mix");
+        let mix = |own: f64, other: f64| (1.0 - weight) * own + weight * other;
+        self.loss = mix(self.loss, other.loss);
+        for (own, other) in self.logit_gradient.values.iter_mut().zip(&other.logit_gradient.values) {
+            *own = mix(f64::from(*own), f64::from(*other)) as f32;
+        }
+        self
+    }
+}
+
 /// `logits - ln Σ exp(logits)`, without overflow.
 pub(crate) fn log_softmax(logits: &[f64]) -> Vec<f64> {
     let largest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -145,6 +203,21 @@ pub(crate) fn log_softmax(logits: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Temperature, loss and gradient, printed by torch 2 in f64: `T * T * torch.nn.functional.kl_div(log_softmax(logits / T),
+    /// log_softmax(teacher / T), log_target=True, reduction="batchmean")` on `LOGITS`, with `.backward()`.
+    const IMITATIONS: [(f64, f64, [f64; 6]); 2] = [
+        (
+            1.0,
+            1.297583529979,
+            [0.175016357, -0.329806599, 0.154790242, 0.230945067, -0.204422396, -0.026522671],
+        ),
+        (
+            4.0,
+            1.567261532176,
+            [0.176203425, -0.463097184, 0.286893759, 0.327097337, -0.217004182, -0.110093155],
+        ),
+    ];
 
     const LOGITS: [f32; 6] = [1.0, -2.0, 0.5, 3.0, 0.25, -1.5];
 
@@ -300,6 +373,30 @@ mod tests {
         let wrong = CrossEntropy::default().value(&logits, Targets::Classes(&[1, 1]));
         assert!(wrong.loss.is_finite() && wrong.loss > 1e29, "{}", wrong.loss);
         assert_eq!(wrong.logit_gradient.values, [0.5, -0.5, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn imitation_is_torchs_divergence() {
+        let teacher = Matrix::new(2, 3, vec![0.5, 1.5, -1.0, 2.0, 2.0, 0.0]);
+        for (temperature, expected, gradient) in IMITATIONS {
+            let value = Imitation { temperature }.value(&logits(), &teacher);
+            assert!((value.loss - expected).abs() < 1e-7, "{temperature}: {}", value.loss);
+            for (found, expected) in value.logit_gradient.values.iter().zip(gradient) {
+                assert!((f64::from(*found) - expected).abs() < 1e-7, "{temperature}: {found} {expected}");
+            }
+        }
+        assert_eq!(Imitation { temperature: 3.0 }.value(&teacher, &teacher).loss, 0.0);
+    }
+
+    #[test]
+    fn a_mixture_of_losses_is_between_them() {
+        let labels = CrossEntropy::default().value(&logits(), Targets::Classes(&[2, 1]));
+        let teacher = Imitation { temperature: 1.0 }.value(&logits(), &Matrix::new(2, 3, vec![0.0; 6]));
+        let mixed = labels.clone().mixed(&teacher, 0.25);
+        assert!((mixed.loss - (0.75 * labels.loss + 0.25 * teacher.loss)).abs() < 1e-12);
+        let first = |value: &LossValue| f64::from(value.logit_gradient.values[0]);
+        assert!((first(&mixed) - (0.75 * first(&labels) + 0.25 * first(&teacher))).abs() < 1e-7);
+        assert_eq!(labels.clone().mixed(&teacher, 0.0), labels);
     }
 
     #[test]

@@ -22,13 +22,15 @@ mod start;
 mod summary;
 mod tensorboard;
 
-pub use config::{CheckpointEvery, ConfigError, Difference, OptimizerConfig, Select, TrainConfig};
+pub use config::{
+    CheckpointEvery, ConfigError, Difference, Distillation, OptimizerConfig, Select, TrainConfig,
+};
 pub use error::TrainError;
 pub use fit::{fit, resume};
 pub use initialize::initial_tensors;
 pub use job::{Job, Outcome, Setup};
 pub(crate) use loss::log_softmax;
-pub use loss::{CrossEntropy, LossValue, Targets};
+pub use loss::{CrossEntropy, Imitation, LossValue, Targets};
 pub use observer::{Observer, Phase, Started, StepReport};
 pub use progress::{Clock, EpochRecord, Progress, Scores};
 pub use run::{NewRun, RunDirectory, RunRecord};

@@ -161,6 +161,14 @@ impl RunDirectory {
         &self.path
     }
 
+    /// Points `latest` beside the run to it.
+    ///
+    /// # Errors
+    /// If the link can't be made.
+    pub fn make_latest(&self) -> Result<(), TrainError> {
+        self.path.parent().map_or(Ok(()), |root| point_latest(root, &self.path))
+    }
+
     /// The best model so far: a self-describing file.
     #[must_use]
     pub fn best(&self) -> PathBuf {

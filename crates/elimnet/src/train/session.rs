@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use elimnet_engine::{Engine, Images, Weights};
+use elimnet_engine::{Engine, Images, Matrix, Weights};
 
 use super::config::CheckpointEvery;
 use super::error::TrainError;
 use super::job::{Job, Loaders, Outcome};
 use super::judge::Judge;
-use super::loss::{CrossEntropy, Targets};
+use super::loss::{CrossEntropy, Imitation, LossValue, Targets};
 use super::observer::{Phase, Started, StepReport};
 use super::progress::{EpochRecord, Progress, Scores};
 use super::rates::StepPlan;
@@ -40,6 +40,8 @@ pub(crate) struct Session<'s, 'j> {
     loaders: Loaders,
     plan: StepPlan,
     loss: CrossEntropy,
+    /// The network that is imitated, if one is.
+    teacher: Option<Judge>,
     engine: Box<dyn Engine>,
     run: RunDirectory,
     progress: Progress,
@@ -57,15 +59,30 @@ impl<'s, 'j> Session<'s, 'j> {
         engine: Box<dyn Engine>,
         run: RunDirectory,
         progress: Progress,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let config = &job.setup.config;
         let mut loss = CrossEntropy::default().with_label_smoothing(config.label_smoothing);
         if let Some(tau) = config.logit_adjustment {
             loss = loss.with_logit_adjustment(tau, &job.dataset.train_counts());
         }
+        let teacher =
+            config.distillation.as_ref().map(|distillation| Judge::of(job.device, &distillation.teacher));
+        let teacher = teacher.transpose()?;
         let loaders = Loaders::new(&job.setup, job.dataset);
         let now = Instant::now();
-        Self { job, loaders, plan, loss, engine, run, progress, proof: None, counted: now, saved: now }
+        Ok(Self {
+            job,
+            loaders,
+            plan,
+            loss,
+            teacher,
+            engine,
+            run,
+            progress,
+            proof: None,
+            counted: now,
+            saved: now,
+        })
     }
 
     /// Trains what is left, tests and sums up.
@@ -153,7 +170,7 @@ impl<'s, 'j> Session<'s, 'j> {
         let key = [epoch as u64, step as u64];
         let seed = Random::new(self.job.setup.config.seed, Purpose::Dropout, key).next();
         let logits = self.engine.forward(&batch.images, seed)?;
-        let value = self.loss.value(&logits, Targets::Classes(&batch.labels));
+        let value = self.value(&logits, batch)?;
         finite("loss", value.loss)?;
         self.engine.backward(&value.logit_gradient)?;
         let gradient_norm = self.engine.step(&settings)?;
@@ -170,6 +187,18 @@ impl<'s, 'j> Session<'s, 'j> {
             gradient_norm,
             images_per_second: self.progress.clock.since(&self.progress.epoch_began).images_per_second(),
         })
+    }
+
+    /// The loss on the labels, mixed with the distance to the teacher where there is one.
+    fn value(&mut self, logits: &Matrix, batch: &LabeledBatch) -> Result<LossValue, TrainError> {
+        let value = self.loss.value(logits, Targets::Classes(&batch.labels));
+        let (Some(teacher), Some(distillation)) = (&mut self.teacher, &self.job.setup.config.distillation)
+        else {
+            return Ok(value);
+        };
+        let teacher = teacher.engine().infer(&batch.images)?;
+        let imitation = Imitation { temperature: distillation.temperature };
+        Ok(value.mixed(&imitation.value(logits, &teacher), distillation.weight))
     }
 
     fn count_step(&mut self, training: Duration, waited: Duration) {

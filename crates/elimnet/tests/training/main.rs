@@ -1,5 +1,6 @@
 //! Whole trainings on small images in memory, through the public door.
 
+mod distilling;
 mod golden;
 mod learning;
 mod resuming;
