@@ -22,6 +22,8 @@ pub(crate) enum Purpose {
     Augment = 3,
     Draw = 4,
     Dropout = 5,
+    Folds = 6,
+    Bootstrap = 7,
 }
 
 impl Random {

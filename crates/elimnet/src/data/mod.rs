@@ -46,6 +46,7 @@ mod thumbnail;
 pub use batches::Batches;
 pub use cifar10::parse_labels as parse_cifar10_labels;
 pub use config::{DataConfig, DatasetKind};
+pub(crate) use dataset::worker_count;
 pub use dataset::{Dataset, LabeledImage, OpenOptions};
 pub use decode::{DecodeError, MAX_PIXELS, decode, decode_file};
 pub use error::{DataError, SkipKind, SkippedFile};

@@ -1,0 +1,120 @@
+//! Short fine-tunes at a few depths, which turn probes into predictions.
+
+use std::path::Path;
+use std::time::Instant;
+
+use super::backbone::Backbone;
+use super::bootstrap::macro_f1_of;
+use super::correction::{Anchor, Query, predict};
+use super::error::ScanError;
+use super::features::labels;
+use super::record::{AnchorRecord, CutRecord};
+use super::run::{Place, Scan, ScanOptions};
+use super::tune::{FineTune, Recipe, tune};
+
+/// How many short fine-tunes, and how short.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnchorOptions {
+    /// Depths, spread evenly up to the deepest one.
+    pub count: usize,
+    /// Epochs of each.
+    pub epochs: usize,
+}
+
+/// Fine-tunes a few cuts for a short time and predicts from their gains what every candidate will come to.
+///
+/// Only cuts that `eligible` accepts are fine-tuned. The runs go into `folder`, for the caller to throw away.
+///
+/// # Errors
+/// If a fine-tune fails or is interrupted.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "what is corrected, how, and with what; none of them belong together"
+)]
+pub fn correct(
+    scan: &mut Scan,
+    backbone: &Backbone,
+    options: &ScanOptions,
+    anchors: AnchorOptions,
+    eligible: &dyn Fn(&CutRecord) -> bool,
+    recipe: &mut Recipe<'_>,
+    folder: &Path,
+    place: &mut Place<'_>,
+) -> Result<(), ScanError> {
+    let truth = labels(&place.dataset.validation);
+    let classes = place.dataset.classes.len();
+    let score = |predicted: &[usize]| {
+        let all: Vec<usize> = (0..truth.len()).collect();
+        macro_f1_of(&all, &truth, predicted, classes)
+    };
+    let cuts = &scan.record.cuts;
+    let possible: Vec<usize> =
+        (0..cuts.len()).filter(|&line| cuts[line].is_plain() && eligible(&cuts[line])).collect();
+    let mut measured = Vec::new();
+    let mut records = Vec::new();
+    for line in spread(&possible, anchors.count) {
+        let (cut, candidate) = (&scan.record.cuts[line], &scan.candidates[line]);
+        let began = Instant::now();
+        let wanted = FineTune {
+            backbone,
+            network: &candidate.network,
+            head: Some(&candidate.head),
+            preprocessing: &options.preprocessing,
+            policy: options.policy,
+            epochs: anchors.epochs,
+            seed: recipe.config.seed,
+            root: folder,
+            purpose: "anchor",
+        };
+        let tuned = tune(&wanted, recipe, place)?.validation;
+        records.push(AnchorRecord {
+            name: cut.name.clone(),
+            index: cut.index,
+            epochs: anchors.epochs,
+            probe_macro_f1: score(&candidate.predicted),
+            tuned_macro_f1: score(&tuned),
+            seconds: began.elapsed().as_secs_f64(),
+        });
+        measured.push(Anchor { depth: cut.index, probe: candidate.predicted.clone(), tuned });
+    }
+    let queries: Vec<Query<'_>> = scan
+        .record
+        .cuts
+        .iter()
+        .zip(&scan.candidates)
+        .map(|(cut, candidate)| Query { depth: cut.index, probe: &candidate.predicted })
+        .collect();
+    let predicted = predict(&measured, &queries, &truth, classes, options.seed);
+    for (cut, estimate) in scan.record.cuts.iter_mut().zip(predicted) {
+        cut.predicted_macro_f1 = (!measured.is_empty()).then_some(estimate);
+    }
+    scan.record.seconds += records.iter().map(|record| record.seconds).sum::<f64>();
+    scan.record.anchors = records;
+    Ok(())
+}
+
+/// `count` of the items, evenly, the last one among them.
+fn spread(items: &[usize], count: usize) -> Vec<usize> {
+    let count = count.min(items.len());
+    (1..=count).map(|part| items[part * items.len() / count - 1]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn anchors_are_spread_up_to_the_deepest_cut() {
+        let items: Vec<usize> = (10..19).collect();
+        for (count, expected) in [
+            (0, vec![]),
+            (1, vec![18]),
+            (3, vec![12, 15, 18]),
+            (4, vec![11, 13, 15, 18]),
+            (99, items.clone()),
+        ] {
+            assert_eq!(spread(&items, count), expected);
+        }
+        assert_eq!(spread(&[], 3), [] as [usize; 0]);
+    }
+}
