@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 ///
 /// MODEL is a network of the zoo (resnet18), one that is cut (resnet18@layer2.1, resnet18@128), a YAML file, a model file (best.safetensors) or a run directory (exp/latest).
 ///
-/// Results go to standard output, progress to standard error. The exit code is 0 for success, 2 for an error and 130 where a training was interrupted and can go on.
+/// Results go to standard output, progress to standard error. The exit code is 0 for success, 1 where the answer is no (no network fits a budget), 2 for an error and 130 where a training was interrupted and can go on.
 #[derive(Debug, Parser)]
 #[command(name = "elimnet", version, max_term_width = 100, args_override_self = true)]
 pub(crate) struct Arguments {
@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Info(InfoArgs),
     Cuts(CutsArgs),
+    Scan(ScanArgs),
+    Eliminate(Box<EliminateArgs>),
     Train(Box<TrainArgs>),
     Predict(PredictArgs),
     Inference(InferenceArgs),
@@ -91,6 +93,147 @@ pub(crate) struct SizeArgs {
     /// Side of the images in pixels [default: the model's own, or 224].
     #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) image_size: Option<u32>,
+}
+
+/// Score every cut of pretrained backbones on your images, from one pass over them.
+///
+/// Runs each backbone once, frozen, over the training and validation images, and judges the features after every block with a linear probe (and nearest neighbours and class means): what a network that ends there can be expected to do, beside its parameters, multiply-adds, file size, memory and measured latency. Nothing is trained unless --anchors asks for it. Features are kept, so that scanning the same images again takes a moment; test images are not looked at. Writes scan.json into the output folder. JSON is a line for each backbone and image size.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet scan photos/ --backbone efficientnet_b0
+  elimnet scan photos/ --backbone resnet18,mobilenet_v3_large --image-size 224,160,128
+  elimnet scan photos/ --backbone resnet18 --weights resnet18.pth --anchors 3 --format json")]
+pub(crate) struct ScanArgs {
+    /// Data YAML, or a folder ROOT/CLASS/*.jpg or ROOT/{train,val,test}/CLASS/*.jpg.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) candidates: CandidateArgs,
+    /// Short fine-tunes at so many depths, which correct what probes can't see: fine-tuning lifts shallow cuts more.
+    #[arg(long, value_name = "K", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) anchors: u32,
+    /// Folder for scan.json.
+    #[arg(long, value_name = "DIR", default_value = "scan")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// Find the cut that is worth having under a budget, fine-tune it, and prove it.
+///
+/// Scans every cut, keeps what fits the budget, corrects the probes by short fine-tunes at a few depths, fine-tunes the most promising for longer and longer while the worse half drops out, and trains the winner in full: an ordinary run, with elimination.json and scan.json in it. The uncut network and the static baseline (the deepest cut that fits) are trained alike to compare with: differences come with 95 % intervals over the same test images, and what lies inside the noise is not called a gain. Without a budget the highest macro-F1 wins; with --max-f1-drop the fastest that keeps it. Exit code 1 where nothing fits.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  elimnet eliminate photos/ --backbone efficientnet_b0 --max-params 1M
+  elimnet eliminate photos/ --max-latency-ms 5 --image-size 224,160 --seeds 3
+  elimnet eliminate photos/ --backbone resnet18 --max-f1-drop 0.01 --distill --format json")]
+pub(crate) struct EliminateArgs {
+    /// Data YAML, or a folder ROOT/CLASS/*.jpg or ROOT/{train,val,test}/CLASS/*.jpg.
+    #[arg(value_name = "DATA")]
+    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) candidates: CandidateArgs,
+    #[command(flatten)]
+    pub(crate) budget: BudgetArgs,
+    /// Epochs of the full fine-tunes [default: the data YAML's, or 20].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epochs: Option<u32>,
+    /// Short fine-tunes at so many depths, which correct what probes can't see: fine-tuning lifts shallow cuts more.
+    #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=64))]
+    pub(crate) anchors: u32,
+    /// Candidates that are fine-tuned for a short time to find the winner among them.
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) finalists: u32,
+    /// Let the winner imitate the fine-tuned uncut network, too.
+    #[arg(long)]
+    pub(crate) distill: bool,
+    /// Seeds of the full fine-tunes, from --seed on; more make the intervals honest about chance in training.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) seeds: u32,
+    /// Do not train the uncut network and the baseline to compare with.
+    #[arg(long)]
+    pub(crate) no_proof: bool,
+    /// Folder of all runs.
+    #[arg(long, value_name = "DIR", default_value = "exp")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// How to print the result.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) format: Format,
+}
+
+/// What the winner may cost.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Budget")]
+pub(crate) struct BudgetArgs {
+    /// Most parameters, such as 1M or 250k.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_params: Option<String>,
+    /// Longest time for one image alone, measured on this machine.
+    #[arg(long, value_name = "MS")]
+    pub(crate) max_latency_ms: Option<f64>,
+    /// Largest model file, in millions of bytes.
+    #[arg(long, value_name = "MB")]
+    pub(crate) max_mb: Option<f64>,
+    /// How much lower than the uncut network's the macro-F1 may be; the fastest that keeps it wins.
+    #[arg(long, value_name = "F1")]
+    pub(crate) max_f1_drop: Option<f64>,
+}
+
+/// Which networks are considered, and on which images.
+#[derive(Debug, Args)]
+pub(crate) struct CandidateArgs {
+    /// Networks to cut: of the zoo, YAML files, model files or run directories, several with commas between.
+    #[arg(
+        long,
+        value_name = "MODEL,...",
+        value_delimiter = ',',
+        default_value = "resnet18,efficientnet_b0,mobilenet_v3_large"
+    )]
+    pub(crate) backbone: Vec<String>,
+    /// Their weights: a .pth or .safetensors FILE, `imagenet` or `none`; one for all or one for each [default: imagenet for the zoo, what the file says for YAML, its own for a model file].
+    #[arg(long, value_name = "FILE|imagenet|none,...", value_delimiter = ',')]
+    pub(crate) weights: Vec<String>,
+    /// Sides of the images in pixels, several with commas between [default: the data YAML's, or 224].
+    #[arg(long, value_name = "PIXELS,...", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) image_size: Vec<u32>,
+    /// Consider dropping one of the inner residual blocks, too; a pass for each.
+    #[arg(long)]
+    pub(crate) drop_blocks: bool,
+    /// Consider a fresh convolution in the place of what is cut off, too, written conv:OUTxKERNEL; several with commas between.
+    #[arg(long, value_name = "TAIL,...", value_delimiter = ',')]
+    pub(crate) tail: Vec<String>,
+    /// Epochs of each short fine-tune.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) anchor_epochs: u32,
+    /// Images a step of fine-tuning [default: the data YAML's, or 64].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) batch_size: Option<u32>,
+    /// Highest learning rate of fine-tuning [default: the data YAML's, or 0.01].
+    #[arg(long, value_name = "RATE")]
+    pub(crate) learning_rate: Option<f64>,
+    /// Augmentation of the training images, a policy by name [default: the data YAML's, or simple_augment_train].
+    #[arg(long, value_name = "POLICY")]
+    pub(crate) augment: Option<String>,
+    /// Share of the images to validate on, where the data have no split of their own [default: the data YAML's, or 0.15].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) validation_ratio: Option<f32>,
+    /// Share of the image files that may be broken; they are left out and named [default: 0.05].
+    #[arg(long, value_name = "SHARE")]
+    pub(crate) tolerate: Option<f64>,
+    /// Seed of everything that is drawn.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Threads that decode images and fit probes [default: one a core]. Does not change the result.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+    /// Neither look for features of an earlier scan nor keep those of this one.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
 }
 
 /// Train a network on labelled images: fine-tune a pretrained one, cut or not, or start from scratch.

@@ -4,8 +4,10 @@ use std::error::Error;
 use std::io::{self, Write};
 
 use elimnet::data::DataError;
+use elimnet::eliminate::EliminationError;
 use elimnet::model::ModelError;
 use elimnet::report::ReportError;
+use elimnet::scan::ScanError;
 use elimnet::train::{ConfigError, TrainError};
 use elimnet::weights::WeightsError;
 use elimnet_arch::ShapeError;
@@ -76,6 +78,8 @@ fn hint(cause: &(dyn Error + 'static)) -> Option<String> {
         .or_else(|| cause.downcast_ref().and_then(data_hint))
         .or_else(|| cause.downcast_ref().and_then(train_hint))
         .or_else(|| cause.downcast_ref().and_then(report_hint))
+        .or_else(|| cause.downcast_ref().and_then(scan_hint))
+        .or_else(|| cause.downcast_ref().and_then(elimination_hint))
         .or_else(|| cause.downcast_ref().and_then(shape_hint))
         .or_else(|| cause.downcast_ref().map(config_hint))
         .or_else(|| cause.downcast_ref().and_then(io_hint))
@@ -128,6 +132,24 @@ fn report_hint(error: &ReportError) -> Option<String> {
         ReportError::Io(error) => io_hint(error),
         ReportError::Model(error) => model_hint(error),
         ReportError::Run(error) => train_hint(error),
+        _ => None,
+    })
+}
+
+fn scan_hint(error: &ScanError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        ScanError::Io(error) => io_hint(error),
+        ScanError::Train(error) => train_hint(error),
+        ScanError::Model(error) => model_hint(error),
+        ScanError::Data(error) => data_hint(error),
+        ScanError::Shape(error) => shape_hint(error),
+        _ => None,
+    })
+}
+
+fn elimination_hint(error: &EliminationError) -> Option<String> {
+    error.hint().or_else(|| match error {
+        EliminationError::Scan(error) => scan_hint(error),
         _ => None,
     })
 }

@@ -1,8 +1,8 @@
 //! `elimnet train`: from MODEL and data to a run directory, or on with an interrupted run.
 
-mod recipe;
-mod start;
-mod watch;
+pub(crate) mod recipe;
+pub(crate) mod start;
+pub(crate) mod watch;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ pub(crate) fn open_data(config: &DataConfig, seed: u64, options: &OpenOptions) -
 }
 
 /// Fails early, before weights are fetched and images decoded.
-fn check_image_size(network: &Network, image_size: usize) -> anyhow::Result<()> {
+pub(crate) fn check_image_size(network: &Network, image_size: usize) -> anyhow::Result<()> {
     let context = || format!("`{}` with images of {image_size}x{image_size}", network.name);
     let fits = network.shapes(network.input_shape(image_size)).with_context(context);
     fits.map(drop)

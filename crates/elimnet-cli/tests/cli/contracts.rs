@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::scene::{RECIPE, Scene, stable};
 
 /// The structure of a value: names stay, numbers and texts become their kinds.
-fn structure(value: &Value) -> Value {
+pub(crate) fn structure(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
             fields.iter().map(|(name, value)| (name.clone(), structure(value))).collect()

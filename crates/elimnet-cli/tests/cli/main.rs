@@ -8,6 +8,7 @@ mod bad_surroundings;
 #[cfg(unix)]
 mod chromium;
 mod contracts;
+mod eliminate;
 mod interruption;
 mod precision;
 mod pretrained;
@@ -15,4 +16,5 @@ mod reference;
 #[cfg(unix)]
 mod report;
 mod runs;
+mod scan;
 mod scene;

@@ -18,9 +18,20 @@ fn docs_cli_md_is_what_the_binary_says() {
 #[test]
 fn every_command_has_help_with_examples() {
     let scene = Scene::empty();
-    for command in
-        ["info", "cuts", "train", "predict", "inference", "evaluate", "bench", "compare", "report", "weights"]
-    {
+    for command in [
+        "info",
+        "cuts",
+        "scan",
+        "eliminate",
+        "train",
+        "predict",
+        "inference",
+        "evaluate",
+        "bench",
+        "compare",
+        "report",
+        "weights",
+    ] {
         let help = scene.ok(&format!("{command} --help"));
         assert!(help.contains("Examples:"), "{command}\n{help}");
         assert!(!help.contains('\u{1b}'), "colours without a terminal: {command}");

@@ -7,7 +7,7 @@ use crate::args::{OptimizerName, RecipeArgs, ScheduleName, SelectName};
 use crate::failure::hinted;
 
 /// The data configuration with what was asked for.
-pub(super) fn data(config: DataConfig, args: &RecipeArgs) -> anyhow::Result<DataConfig> {
+pub(crate) fn data(config: DataConfig, args: &RecipeArgs) -> anyhow::Result<DataConfig> {
     let augment = args.augment.as_deref().map(Policy::by_name).transpose()?;
     Ok(DataConfig {
         image_size: args.image_size.map_or(config.image_size, |size| size as usize),
@@ -21,7 +21,7 @@ pub(super) fn data(config: DataConfig, args: &RecipeArgs) -> anyhow::Result<Data
 }
 
 /// The settings of the training.
-pub(super) fn training(data: &DataConfig, args: &RecipeArgs) -> anyhow::Result<TrainConfig> {
+pub(crate) fn training(data: &DataConfig, args: &RecipeArgs) -> anyhow::Result<TrainConfig> {
     let default = TrainConfig::default();
     let config = TrainConfig {
         epochs: data.epochs,
@@ -51,6 +51,7 @@ pub(super) fn training(data: &DataConfig, args: &RecipeArgs) -> anyhow::Result<T
             Some(text) => checkpoint_every(text)?,
             None => default.checkpoint_every,
         },
+        distillation: None,
     };
     config.validate()?;
     Ok(config)

@@ -14,7 +14,7 @@ use crate::progress::say;
 
 /// Weights that were found, but not read yet.
 #[derive(Debug)]
-pub(super) enum Located {
+pub(crate) enum Located {
     /// None: random ones.
     Scratch,
     /// A checkpoint of the network, or of the pretrained one that it was cut from.
@@ -25,13 +25,13 @@ pub(super) enum Located {
 
 /// The tensors to start from and what they were.
 #[derive(Debug)]
-pub(super) struct Start {
-    pub(super) tensors: StartingTensors,
-    pub(super) weights_from: Provenance,
+pub(crate) struct Start {
+    pub(crate) tensors: StartingTensors,
+    pub(crate) weights_from: Provenance,
 }
 
 /// Finds the weights that `--weights` names, or those that MODEL itself asks for.
-pub(super) fn locate(
+pub(crate) fn locate(
     source: &ModelSource,
     network: &Network,
     weights: Option<&str>,
@@ -70,7 +70,7 @@ fn imagenet(network: &str) -> anyhow::Result<Located> {
 
 impl Located {
     /// Reads the weights and says what became of them.
-    pub(super) fn read(
+    pub(crate) fn read(
         &self,
         source: &ModelSource,
         network: &Network,

@@ -5,21 +5,31 @@ use elimnet::train::{EpochRecord, Observer, Phase, Scores, Started, StepReport, 
 use crate::progress::Progress;
 
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     progress: Progress,
     epochs: usize,
     batches: usize,
+    /// Whether nothing but the bar is shown.
+    quiet: bool,
 }
 
 impl Watch {
-    pub(super) fn new() -> Self {
-        Self { progress: Progress::new(), epochs: 0, batches: 0 }
+    pub(crate) fn new() -> Self {
+        Self { progress: Progress::new(), epochs: 0, batches: 0, quiet: false }
+    }
+
+    /// For trainings of which only the end counts.
+    pub(crate) fn quiet() -> Self {
+        Self { quiet: true, ..Self::new() }
     }
 }
 
 impl Observer for Watch {
     fn started(&mut self, started: &Started<'_>) {
         (self.epochs, self.batches) = (started.epochs, started.batches);
+        if self.quiet {
+            return;
+        }
         self.progress.line(&format!("run       {}", started.run.display()));
         let progress = started.progress;
         if progress.epoch > 0 || progress.batch > 0 {
@@ -54,7 +64,9 @@ impl Observer for Watch {
 
     fn epoch(&mut self, record: &EpochRecord) {
         self.progress.clear();
-        self.progress.line(&epoch_line(record, self.epochs));
+        if !self.quiet {
+            self.progress.line(&epoch_line(record, self.epochs));
+        }
     }
 
     fn setback(&mut self, error: &TrainError) {
