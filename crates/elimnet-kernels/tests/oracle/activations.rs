@@ -1,6 +1,4 @@
-use elimnet_kernels::{
-    Activation, activate, activate_in_place, activation_gradient, reference, softmax, softmax_gradient,
-};
+use elimnet_kernels::{Activation, Kernels, activate_in_place, reference};
 
 use super::compare::within;
 use super::run::{Numbers, on_every_isa, widen};
@@ -45,7 +43,7 @@ fn values() {
             let bounds = bounds(kind, &x, &expected);
             for (isa, y) in on_every_isa(|isa| {
                 let (mut y, mut in_place) = (vec![f32::NAN; x.len()], x.clone());
-                activate(isa, kind, &x, &mut y);
+                f32::activate(isa, kind, &x, &mut y);
                 activate_in_place(isa, kind, &mut in_place);
                 assert_eq!(y, in_place);
                 y
@@ -71,7 +69,7 @@ fn gradients() {
                 .collect();
             for (isa, dx) in on_every_isa(|isa| {
                 let mut dx = vec![f32::NAN; x.len()];
-                activation_gradient(isa, kind, &x, &dy, &mut dx);
+                f32::activation_gradient(isa, kind, &x, &dy, &mut dx);
                 dx
             }) {
                 assert_eq!(within(&dx, &expected, &bounds), None, "{isa} {kind:?}");
@@ -161,8 +159,8 @@ fn torch_conventions() {
     for Case { kind, x, y, slope } in cases {
         for (isa, actual) in on_every_isa(|isa| {
             let mut actual = vec![0.0; 14];
-            activate(isa, kind, &x, &mut actual[..7]);
-            activation_gradient(isa, kind, &x, &[1.0; 7], &mut actual[7..]);
+            f32::activate(isa, kind, &x, &mut actual[..7]);
+            f32::activation_gradient(isa, kind, &x, &[1.0; 7], &mut actual[7..]);
             actual
         }) {
             let expected = widen(&[y, slope].concat());
@@ -183,8 +181,8 @@ fn softmax_and_its_gradient() {
             let dx = reference::softmax_gradient(channels, &y, &widen(&dy));
             for (isa, actual) in on_every_isa(|isa| {
                 let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
-                softmax(isa, channels, &x, &mut y);
-                softmax_gradient(isa, channels, &y, &dy, &mut dx);
+                f32::softmax(isa, channels, &x, &mut y);
+                f32::softmax_gradient(isa, channels, &y, &dy, &mut dx);
                 [y, dx].concat()
             }) {
                 let expected = [&y[..], &dx].concat();

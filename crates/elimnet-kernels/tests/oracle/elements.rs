@@ -1,4 +1,4 @@
-use elimnet_kernels::{Bf16, Element, narrow, widen};
+use elimnet_kernels::{Bf16, Element, Kernels};
 
 use super::run::{Numbers, on_every_isa};
 
@@ -27,9 +27,9 @@ fn rounding_is_to_nearest_even_on_every_isa() {
     let values = all_kinds();
     for (isa, actual) in on_every_isa(|isa| {
         let mut rounded = vec![Bf16::ZERO; values.len()];
-        narrow(isa, &values, &mut rounded);
+        Bf16::narrow(isa, &values, &mut rounded);
         let mut wide = vec![f32::NAN; values.len()];
-        widen(isa, &rounded, &mut wide);
+        Bf16::widen(isa, &rounded, &mut wide);
         let same = |(rounded, value): (&Bf16, &f32)| rounded.to_bits() == Bf16::from_f32(*value).to_bits();
         assert!(rounded.iter().zip(&values).all(same), "{isa}: differs from `Bf16::from_f32`");
         wide
@@ -48,7 +48,7 @@ fn every_bf16_widens_exactly() {
     let all: Vec<_> = (0..=u16::MAX).map(Bf16::from_bits).collect();
     for (isa, wide) in on_every_isa(|isa| {
         let mut wide = vec![f32::NAN; all.len()];
-        widen(isa, &all, &mut wide);
+        Bf16::widen(isa, &all, &mut wide);
         wide
     }) {
         for (element, wide) in all.iter().zip(wide) {
@@ -64,10 +64,10 @@ fn conversions_touch_what_they_are_given_at_every_length() {
         for (isa, actual) in on_every_isa(|isa| {
             let (mut elements, mut same) = (vec![Bf16::ZERO; count], vec![f32::NAN; count]);
             let mut wide = vec![f32::NAN; count];
-            narrow(isa, &values, &mut elements);
-            narrow(isa, &values, &mut same);
+            Bf16::narrow(isa, &values, &mut elements);
+            f32::narrow(isa, &values, &mut same);
             assert_eq!(same, values, "{isa}");
-            widen(isa, &elements, &mut wide);
+            Bf16::widen(isa, &elements, &mut wide);
             wide
         }) {
             assert_eq!(actual, values, "{isa}");

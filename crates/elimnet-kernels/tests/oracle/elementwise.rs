@@ -1,4 +1,4 @@
-use elimnet_kernels::{add, add_assign};
+use elimnet_kernels::Kernels;
 
 use super::run::{Numbers, on_every_isa};
 
@@ -10,8 +10,8 @@ fn sums_are_exact_at_every_length() {
         let expected: Vec<_> = a.iter().zip(&b).map(|(a, b)| a + b).collect();
         for (isa, actual) in on_every_isa(|isa| {
             let (mut y, mut assigned) = (vec![f32::NAN; count], a.clone());
-            add(isa, &a, &b, &mut y);
-            add_assign(isa, &mut assigned, &b);
+            f32::add(isa, &a, &b, &mut y);
+            f32::add_assign(isa, &mut assigned, &b);
             assert_eq!(y, assigned);
             y
         }) {

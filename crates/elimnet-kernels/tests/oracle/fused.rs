@@ -1,9 +1,8 @@
 //! Batch norm with what stands behind it, against the chain of plain f64 steps.
 
 use elimnet_kernels::{
-    Activation, BatchNorm, Bf16, Element, Images, NormActivation, NormGradients, batch_statistics,
-    column_sums, excite_backward_sums, excite_norm_backward, norm_activation_backward,
-    norm_shortcut_activation_backward, normalize_activate, normalize_activate_pool, reference,
+    Activation, BatchNorm, Bf16, Images, Kernels, NormActivation, NormGradients, excite_backward_sums,
+    excite_norm_backward, reference,
 };
 
 use super::compare::within;
@@ -86,16 +85,16 @@ impl Problem {
     }
 }
 
-fn elements<E: Element>(values: &[f32]) -> Vec<E> {
+fn elements<E: Kernels>(values: &[f32]) -> Vec<E> {
     values.iter().map(|value| E::from_f32(*value)).collect()
 }
 
-fn to_f32<E: Element>(values: &[E]) -> Vec<f32> {
+fn to_f32<E: Kernels>(values: &[E]) -> Vec<f32> {
     values.iter().map(|value| value.to_f32()).collect()
 }
 
 /// What storing as `E` may add to a value: half a unit in the last place, and the cheaper functions' error.
-fn rounding<E: Element>(value: f64) -> f64 {
+fn rounding<E: Kernels>(value: f64) -> f64 {
     if size_of::<E>() == 2 { 4.5e-3 * value.abs() + 1e-4 } else { 0.0 }
 }
 
@@ -106,7 +105,7 @@ fn each_case(check: impl Fn(&Problem, Activation)) {
     }
 }
 
-fn forward<E: Element>(problem: &Problem, kind: Activation) {
+fn forward<E: Kernels>(problem: &Problem, kind: Activation) {
     let values = |with_shortcut| -> Vec<f64> {
         problem.before(with_shortcut).iter().map(|x| reference::activation(kind, *x)).collect()
     };
@@ -125,10 +124,10 @@ fn forward<E: Element>(problem: &Problem, kind: Activation) {
     for (isa, actual) in on_every_isa(|isa| {
         let [mut plain, mut summed, mut again] = [(); 3].map(|()| vec![E::from_f32(f32::NAN); y.len()]);
         let [mut means, mut only_means] = [(); 2].map(|()| vec![f32::NAN; problem.scale.len()]);
-        normalize_activate(isa, &fused, &y, None, &mut plain);
-        normalize_activate(isa, &fused, &y, Some(&shortcut), &mut summed);
-        normalize_activate_pool(isa, problem.images, &fused, &y, Some(&mut again), &mut means);
-        normalize_activate_pool(isa, problem.images, &fused, &y, None, &mut only_means);
+        E::normalize_activate(isa, &fused, &y, None, &mut plain);
+        E::normalize_activate(isa, &fused, &y, Some(&shortcut), &mut summed);
+        E::normalize_activate_pool(isa, problem.images, &fused, &y, Some(&mut again), &mut means);
+        E::normalize_activate_pool(isa, problem.images, &fused, &y, None, &mut only_means);
         [to_f32(&plain), to_f32(&summed), to_f32(&again), means, only_means].concat()
     }) {
         let difference = within(&actual, &expected, &bounds);
@@ -151,7 +150,7 @@ fn gradients(problem: &Problem, kind: Activation, before: &[f64], dz: &[f64]) ->
 }
 
 /// A bound for the gradients, which are divided by the standard deviation.
-fn check_gradients<E: Element>(
+fn check_gradients<E: Kernels>(
     problem: &Problem,
     kind: Activation,
     expected: [&[f64]; 3],
@@ -172,7 +171,7 @@ fn check_gradients<E: Element>(
     }
 }
 
-fn backward<E: Element>(problem: &Problem, kind: Activation) {
+fn backward<E: Kernels>(problem: &Problem, kind: Activation) {
     let (y, dz) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
     let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(false), &widen(&problem.dz));
     let (fused, channels) = (problem.fused(kind), problem.images.channels);
@@ -180,13 +179,13 @@ fn backward<E: Element>(problem: &Problem, kind: Activation) {
         let (mut gradient, mut weight, mut bias) =
             (dz.clone(), vec![f32::NAN; channels], vec![f32::NAN; channels]);
         let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
-        norm_activation_backward(isa, &fused, &y, &mut gradient, parameters);
+        E::norm_activation_backward(isa, &fused, &y, &mut gradient, parameters);
         [to_f32(&gradient), weight, bias].concat()
     });
     check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
 }
 
-fn shortcut_backward<E: Element>(problem: &Problem, kind: Activation) {
+fn shortcut_backward<E: Kernels>(problem: &Problem, kind: Activation) {
     let [y, shortcut, dz] = [&problem.y, &problem.shortcut, &problem.dz].map(|values| elements::<E>(values));
     let (g, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(true), &widen(&problem.dz));
     let g_bounds: Vec<_> = g.iter().map(|g| 1e-5 + rounding::<E>(*g)).collect();
@@ -195,7 +194,7 @@ fn shortcut_backward<E: Element>(problem: &Problem, kind: Activation) {
         let (mut gradient, mut d_y) = (dz.clone(), vec![E::from_f32(f32::NAN); y.len()]);
         let (mut weight, mut bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
         let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
-        norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut gradient, &mut d_y, parameters);
+        E::norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut gradient, &mut d_y, parameters);
         assert_eq!(within(&to_f32(&gradient), &g, &g_bounds), None, "{isa} {kind:?} to the shortcut");
         [to_f32(&d_y), weight, bias].concat()
     });
@@ -214,7 +213,7 @@ fn gradients_beside_a_shortcut_are_the_chain_of_their_steps() {
     each_case(shortcut_backward::<Bf16>);
 }
 
-fn excite<E: Element>(problem: &Problem, kind: Activation) {
+fn excite<E: Kernels>(problem: &Problem, kind: Activation) {
     let (y, d_out) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
     let (before, pixels) = (problem.before(false), problem.images.pixels as f64);
     let mut scale_gradient = vec![0.0; problem.scale.len()];
@@ -264,8 +263,8 @@ fn sums_of_bf16_integers_are_exact() {
             let mut actual = vec![f32::NAN; 3 * channels];
             let (sums, statistics) = actual.split_at_mut(channels);
             let (mean, variance) = statistics.split_at_mut(channels);
-            column_sums(isa, &x, sums);
-            batch_statistics(isa, &x, mean, variance);
+            f32::column_sums(isa, &x, sums);
+            f32::batch_statistics(isa, &x, mean, variance);
             assert!(sums.iter().all(|sum| sum.fract() == 0.0), "{isa}: sums of integers");
             actual
         }) {

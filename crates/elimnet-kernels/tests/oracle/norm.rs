@@ -1,6 +1,5 @@
 use elimnet_kernels::{
-    BatchNorm, batch_norm_backward, batch_norm_parameter_gradients, batch_statistics, column_sums, normalize,
-    reference, scale_shift,
+    BatchNorm, Kernels, batch_norm_backward, batch_norm_parameter_gradients, normalize, reference,
 };
 
 use super::compare::{first_difference, within};
@@ -44,7 +43,7 @@ fn statistics_are_close_to_exact() {
             for (isa, actual) in on_every_isa(|isa| {
                 let mut actual = vec![f32::NAN; 2 * channels];
                 let (mean, variance) = actual.split_at_mut(channels);
-                batch_statistics(isa, &x, mean, variance);
+                f32::batch_statistics(isa, &x, mean, variance);
                 actual
             }) {
                 let expected = [&mean[..], &variance].concat();
@@ -71,7 +70,7 @@ fn statistics_of_integers_are_exact() {
         for (isa, actual) in on_every_isa(|isa| {
             let mut actual = vec![f32::NAN; 2 * channels];
             let (mean, variance) = actual.split_at_mut(channels);
-            batch_statistics(isa, &x, mean, variance);
+            f32::batch_statistics(isa, &x, mean, variance);
             actual
         }) {
             assert_eq!(first_difference(&actual, &[&mean[..], &variance].concat()), None, "{isa} {channels}");
@@ -87,7 +86,7 @@ fn column_sums_of_integers_are_exact() {
             (0..channels).map(|c| x.iter().skip(c).step_by(channels).map(|x| f64::from(*x)).sum()).collect();
         for (isa, sums) in on_every_isa(|isa| {
             let mut sums = vec![f32::NAN; channels];
-            column_sums(isa, &x, &mut sums);
+            f32::column_sums(isa, &x, &mut sums);
             sums
         }) {
             assert_eq!(first_difference(&sums, &expected), None, "{isa} {rows} x {channels}");
@@ -109,7 +108,7 @@ fn application_to_integers_is_exact() {
         for (isa, actual) in on_every_isa(|isa| {
             let (mut y, mut scaled) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
             normalize(isa, &x, &mean, &inverse_std, &weight, &bias, &mut y);
-            scale_shift(isa, &x, &weight, &bias, &mut scaled);
+            f32::scale_shift(isa, &x, &weight, &bias, &mut scaled);
             [y, scaled].concat()
         }) {
             assert_eq!(first_difference(&actual, &expected), None, "{isa} {rows} x {channels}");

@@ -1,8 +1,4 @@
-use elimnet_kernels::{
-    AdaptivePool2d, Images, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
-    avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,
-    reference, scale_channels, scale_channels_scale_gradient,
-};
+use elimnet_kernels::{AdaptivePool2d, Images, Kernels, Pool2d, reference};
 
 use super::compare::{first_difference, within};
 use super::run::{Numbers, on_every_isa, widen};
@@ -45,8 +41,8 @@ fn max_pool_and_its_gradient_are_exact() {
         for (isa, actual) in on_every_isa(|isa| {
             let (mut y, mut taps) = (vec![f32::NAN; dy.len()], vec![99; dy.len()]);
             let mut dx = vec![f32::NAN; x.len()];
-            max_pool2d(isa, &pool, &x, &mut y, &mut taps);
-            max_pool2d_gradient(isa, &pool, &dy, &taps, &mut dx);
+            f32::max_pool2d(isa, &pool, &x, &mut y, &mut taps);
+            f32::max_pool2d_gradient(isa, &pool, &dy, &taps, &mut dx);
             [y, dx].concat()
         }) {
             assert_eq!(first_difference(&actual, &[&y[..], &dx].concat()), None, "{isa} {pool:?}");
@@ -76,7 +72,7 @@ fn max_pool_takes_the_first_of_equals_and_the_last_nan() {
     for (x, largest, tap) in cases {
         for (isa, actual) in on_every_isa(|isa| {
             let (mut y, mut taps) = ([0.0], [99]);
-            max_pool2d(isa, &pool, &x, &mut y, &mut taps);
+            f32::max_pool2d(isa, &pool, &x, &mut y, &mut taps);
             vec![y[0], f32::from(taps[0])]
         }) {
             assert_eq!(first_difference(&actual, &[f64::from(largest), f64::from(tap)]), None, "{isa} {x:?}");
@@ -97,8 +93,8 @@ fn avg_pool_and_its_gradient() {
         }
         for (isa, actual) in on_every_isa(|isa| {
             let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
-            avg_pool2d(isa, &pool, &x, &mut y);
-            avg_pool2d_gradient(isa, &pool, &dy, &mut dx);
+            f32::avg_pool2d(isa, &pool, &x, &mut y);
+            f32::avg_pool2d_gradient(isa, &pool, &dy, &mut dx);
             [y, dx].concat()
         }) {
             let expected = [&y[..], &dx].concat();
@@ -125,8 +121,8 @@ fn adaptive_pool_and_its_gradient() {
             }
             for (isa, actual) in on_every_isa(|_| {
                 let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
-                adaptive_avg_pool2d(&pool, &x, &mut y);
-                adaptive_avg_pool2d_gradient(&pool, &dy, &mut dx);
+                f32::adaptive_avg_pool2d(&pool, &x, &mut y);
+                f32::adaptive_avg_pool2d_gradient(&pool, &dy, &mut dx);
                 [y, dx].concat()
             }) {
                 let expected = [&y[..], &dx].concat();
@@ -157,10 +153,10 @@ fn per_image_sums_and_scales() {
         for (isa, actual) in on_every_isa(|isa| {
             let [mut means, mut scale_gradient] = [(); 2].map(|()| vec![f32::NAN; scale.len()]);
             let [mut y, mut dx] = [(); 2].map(|()| vec![f32::NAN; x.len()]);
-            global_avg_pool(isa, images, &x, &mut means);
-            scale_channels_scale_gradient(isa, images, &x, &dy, &mut scale_gradient);
-            scale_channels(isa, images, &x, &scale, &mut y);
-            global_avg_pool_gradient(isa, images, &scale, &mut dx);
+            f32::global_avg_pool(isa, images, &x, &mut means);
+            f32::scale_channels_scale_gradient(isa, images, &x, &dy, &mut scale_gradient);
+            f32::scale_channels(isa, images, &x, &scale, &mut y);
+            f32::global_avg_pool_gradient(isa, images, &scale, &mut dx);
             [means, scale_gradient, y, dx].concat()
         }) {
             let bounds: Vec<_> = expected.iter().map(|value| 2e-7 * value.abs()).collect();
@@ -175,7 +171,7 @@ fn broken_contracts_panic() {
     let run = |pool: Pool2d, input: usize, taps: usize| {
         std::panic::catch_unwind(|| {
             let isa = elimnet_kernels::Isa::portable();
-            max_pool2d(isa, &pool, &vec![0.0; input], &mut [0.0; 2 * 16 * 64], &mut vec![0; taps]);
+            f32::max_pool2d(isa, &pool, &vec![0.0; input], &mut [0.0; 2 * 16 * 64], &mut vec![0; taps]);
         })
     };
     assert!(run(pool, 8192, 2048).is_ok());
