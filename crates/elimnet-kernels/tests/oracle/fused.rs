@@ -263,8 +263,8 @@ fn sums_of_bf16_integers_are_exact() {
             let mut actual = vec![f32::NAN; 3 * channels];
             let (sums, statistics) = actual.split_at_mut(channels);
             let (mean, variance) = statistics.split_at_mut(channels);
-            f32::column_sums(isa, &x, sums);
-            f32::batch_statistics(isa, &x, mean, variance);
+            Bf16::column_sums(isa, &x, sums);
+            Bf16::batch_statistics(isa, &x, mean, variance);
             assert!(sums.iter().all(|sum| sum.fract() == 0.0), "{isa}: sums of integers");
             actual
         }) {
