@@ -50,7 +50,7 @@ struct Report {
 }
 
 impl Report {
-    fn all<E: Element>(&self, element: &str) {
+    fn all<E: Kernels>(&self, element: &str) {
         for (side, channels) in SHAPES {
             println!("{element} {side}x{side}x{channels}");
             self.norms::<E>(Images { batch: BATCH, pixels: side * side, channels });
@@ -69,7 +69,7 @@ impl Report {
         }
     }
 
-    fn norms<E: Element>(&self, images: Images) {
+    fn norms<E: Kernels>(&self, images: Images) {
         let isa = self.isa;
         let (length, channels) = (images.batch * images.pixels * images.channels, images.channels);
         let [y, shortcut, mut z, mut d_y] = [(); 4].map(|()| noise::<E>(length));
@@ -78,42 +78,42 @@ impl Report {
         let norm = BatchNorm { mean: &mean, inverse_std: &inverse_std, weight: &weight };
         let fused = |activation| NormActivation { norm, bias: &bias, activation };
         self.line::<E>("batch statistics", length, 1.0, || {
-            batch_statistics(isa, &y, &mut d_weight, &mut d_bias)
+            E::batch_statistics(isa, &y, &mut d_weight, &mut d_bias)
         });
         for activation in [Activation::Relu, Activation::Silu] {
             let fused = fused(activation);
             self.line::<E>(&format!("normalize {activation:?}"), length, 2.0, || {
-                normalize_activate(isa, &fused, &y, None, &mut z);
+                E::normalize_activate(isa, &fused, &y, None, &mut z);
             });
             self.line::<E>(&format!("normalize {activation:?} shortcut"), length, 3.0, || {
-                normalize_activate(isa, &fused, &y, Some(&shortcut), &mut z);
+                E::normalize_activate(isa, &fused, &y, Some(&shortcut), &mut z);
             });
             self.line::<E>(&format!("normalize {activation:?} backward"), length, 5.0, || {
                 let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
-                norm_activation_backward(isa, &fused, &y, &mut z, gradients);
+                E::norm_activation_backward(isa, &fused, &y, &mut z, gradients);
             });
             self.line::<E>(&format!("normalize {activation:?} shortcut backward"), length, 7.0, || {
                 let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
-                norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut z, &mut d_y, gradients);
+                E::norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut z, &mut d_y, gradients);
             });
         }
         let [mut means, scale] = [(); 2].map(|()| noise::<f32>(images.batch * channels));
         self.line::<E>("normalize Silu pool", length, 2.0, || {
-            normalize_activate_pool(isa, images, &fused(Activation::Silu), &y, Some(&mut z), &mut means);
+            E::normalize_activate_pool(isa, images, &fused(Activation::Silu), &y, Some(&mut z), &mut means);
         });
-        self.line::<E>("scale channels", length, 2.0, || scale_channels(isa, images, &y, &scale, &mut z));
+        self.line::<E>("scale channels", length, 2.0, || E::scale_channels(isa, images, &y, &scale, &mut z));
         let fused = fused(Activation::Silu);
         self.line::<E>("excite backward", length, 5.0, || {
             let sums = excite_backward_sums(isa, images, &fused, &y, &z);
             let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
             excite_norm_backward(isa, images, &fused, &sums, &y, &scale, &scale, &mut z, gradients);
         });
-        self.line::<E>("add assign", length, 3.0, || add_assign(isa, &mut z, &y));
+        self.line::<E>("add assign", length, 3.0, || E::add_assign(isa, &mut z, &y));
     }
 }
 
 impl Report {
-    fn depthwise<E: Element>(&self, (side, channels, kernel, stride): (usize, usize, usize, usize)) {
+    fn depthwise<E: Kernels>(&self, (side, channels, kernel, stride): (usize, usize, usize, usize)) {
         let isa = self.isa;
         let conv = Conv2d {
             batch: BATCH,
@@ -136,17 +136,17 @@ impl Report {
         self.line::<E>("forward", values, 1.0, || {
             let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
             let epilogue = Epilogue { moments, ..Epilogue::default() };
-            conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
+            E::conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
         });
         self.line::<E>("forward Silu", values, 1.0, || {
             let epilogue = Epilogue { activation: Activation::Silu, ..Epilogue::default() };
-            conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
+            E::conv2d(isa, &conv, &x, &forward, epilogue, &mut y);
         });
         self.line::<E>("input gradient", values, 1.0, || {
-            conv2d_input_gradient(isa, &conv, &y, &backward, &mut x);
+            E::conv2d_input_gradient(isa, &conv, &y, &backward, &mut x);
         });
         self.line::<E>("weight gradient", values, 1.0, || {
-            conv2d_weight_gradient(isa, &conv, &x, &y, &mut weight_gradient);
+            E::conv2d_weight_gradient(isa, &conv, &x, &y, &mut weight_gradient);
         });
     }
 }
@@ -160,7 +160,7 @@ fn best_seconds(mut run: impl FnMut()) -> f64 {
     (0..4).map(seconds).fold(f64::INFINITY, f64::min)
 }
 
-fn noise<E: Element>(count: usize) -> Vec<E> {
+fn noise<E: Kernels>(count: usize) -> Vec<E> {
     let mut state = 1_u32;
     let mut next = || {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
