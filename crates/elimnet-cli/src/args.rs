@@ -576,7 +576,7 @@ pub(crate) struct CompareArgs {
   elimnet report exp/latest
   elimnet report exp/2026-* --output comparison.html")]
 pub(crate) struct ReportArgs {
-    /// Run directories.
+    /// Run directories, and folders that `elimnet scan` wrote.
     #[arg(required = true, value_name = "RUN")]
     pub(crate) runs: Vec<PathBuf>,
     /// File to write [default: report.html, in the run directory for one run, else here].

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use elimnet::report::{REPORT_FILE, Report, RunDetail, write_report};
+use elimnet::report::{Findings, REPORT_FILE, Report, write_report};
 
 use super::compare::read_each;
 use crate::args::ReportArgs;
@@ -11,15 +11,15 @@ use crate::output;
 use crate::progress::say;
 
 pub(crate) fn run(args: &ReportArgs) -> anyhow::Result<()> {
-    let runs = read_each(&args.runs, |directory| {
-        Ok((fs_err::canonicalize(directory)?, RunDetail::read(directory)?))
+    let found = read_each(&args.runs, |directory| {
+        Ok((fs_err::canonicalize(directory)?, Findings::read(directory)?))
     })?;
-    let path = match (&args.output, &runs[..]) {
+    let path = match (&args.output, &found[..]) {
         (Some(output), _) => output.clone(),
         (None, [(directory, _)]) => directory.join(REPORT_FILE),
         (None, _) => PathBuf::from(REPORT_FILE),
     };
-    Report::new(runs.into_iter().map(|(_, run)| run).collect()).write(&path)?;
+    Report::new(found.into_iter().map(|(_, findings)| findings).collect()).write(&path)?;
     Ok(output::text(&format!("{}\n", path.display()))?)
 }
 

@@ -208,3 +208,107 @@ fn names_are_text_whatever_they_are() {
     });
     assert!(is_loaded, "the pictures of the mistakes");
 }
+
+/// A scan of three cuts, of which anchors predict more than the probe.
+fn scan() -> Value {
+    let cut = |index: usize, name: &str, macro_f1: f64| {
+        let cost = 10usize.pow(index as u32);
+        json!({
+            "name": name, "index": index, "out_channels": 8, "parameters": 1000 * cost, "multiply_adds": 20_000 * cost,
+            "file_bytes": 4000 * cost, "peak_activation_bytes": 9000, "latency_ms": {"1": 0.5 * cost as f64, "32": 9.0},
+            "probe": {"accuracy": macro_f1, "macro_f1": macro_f1, "low": macro_f1 - 0.1, "high": macro_f1 + 0.1},
+            "knn_accuracy": 0.5, "class_mean_accuracy": 0.4, "logme": -0.3,
+            "predicted_macro_f1": {"value": macro_f1 + 0.05, "low": macro_f1, "high": macro_f1 + 0.1},
+        })
+    };
+    json!([{
+        "backbone": "tiny", "image_size": 32, "images": 36, "seconds": 2.0, "forward_seconds": 1.0,
+        "probe_seconds": 0.5, "cached": false, "train_images": 24, "validation_images": 12,
+        "classes": ["blue", "green", "red"], "device": "cpu", "weights_from": "scratch", "knee": "model.1",
+        "cuts": [cut(0, "model.0", 0.3), cut(1, "model.1", 0.7), cut(2, "<b>model.2", 0.6)],
+        "anchors": [{"name": "model.1", "index": 1, "epochs": 1, "probe_macro_f1": 0.7, "tuned_macro_f1": 0.75,
+                     "seconds": 1.0}],
+    }])
+}
+
+fn elimination() -> Value {
+    let network = |cut: Value, parameters: usize, macro_f1: f64| {
+        json!({
+            "run": null, "backbone": "tiny", "cut": cut, "image_size": 32, "parameters": parameters,
+            "multiply_adds": 200_000, "file_bytes": 40_000, "latency_ms": {"1": 4.0},
+            "predicted_macro_f1": {"value": 0.75, "low": 0.7, "high": 0.8}, "macro_f1": macro_f1, "low": 0.6,
+            "high": 0.9, "seeds": [],
+        })
+    };
+    let estimate = json!({"value": -0.01, "low": -0.05, "high": 0.03});
+    json!({
+        "winner": network(json!("model.1"), 10_000, 0.78),
+        "uncut": network(Value::Null, 100_000, 0.79),
+        "baseline": network(json!("model.1"), 10_000, 0.78),
+        "considered": [{"backbone": "tiny", "cut": "model.1", "image_size": 32, "parameters": 10_000,
+            "latency_ms": {"1": 5.0}, "probe_macro_f1": 0.7, "predicted_macro_f1": null,
+            "rungs": [{"epochs": 2, "macro_f1": 0.74}]}],
+        "seconds": 60.0, "search_seconds": 30.0, "split": "test", "images": 12, "epochs": 2,
+        "budget": {"max_parameters": 50_000, "max_latency_ms": null, "max_file_bytes": null, "max_f1_drop": null},
+        "regret": null,
+        "against_uncut": {"macro_f1_difference": estimate, "macro_f1": "within_noise",
+            "latency_ratio": {"1": {"value": 0.4, "low": 0.3, "high": 0.5}}, "latency": "lower",
+            "parameters_ratio": 0.1, "file_bytes_ratio": 0.1},
+        "against_baseline": null,
+    })
+}
+
+#[test]
+fn a_scan_has_a_page() {
+    let scene = Scene::empty();
+    scene.write("exp/scan/scan.json", scan().to_string());
+    scene.ok("report exp/scan");
+    let page = scene.read("exp/scan/report.html");
+    stable(&scene).bind(|| insta::assert_snapshot!("report_of_a_scan", outline(&page)));
+    assert!(page.contains("The knee is model.1, with a macro-F1 of 0.750"), "in words");
+    assert!(!page.contains("<b>model"), "escaped");
+    let Some(mut tab) = Tab::open() else { return };
+    for width in [1280, 320] {
+        shown(&mut tab, &scene, "exp/scan/report.html", width);
+    }
+    let points = "[...document.querySelectorAll('svg.chart')].map(c => c.querySelectorAll('.point').length)";
+    assert_eq!(
+        tab.evaluate(points),
+        json!([3, 3, 3, 7]),
+        "cuts by three costs; probe, predicted and one anchor"
+    );
+    let frontier = "document.querySelectorAll('.point.open:not(.beaten)').length";
+    assert_eq!(tab.evaluate(frontier), 6, "the dearest cut is beaten on every axis");
+    let sort =
+        "[...document.querySelectorAll('#cuts th button')].find(b => b.textContent === 'Probe F1').click()";
+    tab.evaluate(sort);
+    assert_eq!(column(&mut tab, "#cuts table", 0), ["model.1 (knee)", "<b>model.2", "model.0"]);
+}
+
+#[test]
+fn an_elimination_is_told_in_the_winners_page() {
+    let scene = Scene::new();
+    let run = scene.train("");
+    let name = run.file_name().expect("a name").to_string_lossy().into_owned();
+    scene.write(&format!("exp/{name}/scan.json"), scan().to_string());
+    scene.write(&format!("exp/{name}/elimination.json"), elimination().to_string());
+    scene.ok("report exp/latest");
+    let page = scene.read("exp/latest/report.html");
+    for text in [
+        "tiny@model.1 at 32 px won with a macro-F1 of 0.780 on 12 test images",
+        "0.750 was predicted (0.700 to 0.800); it came to 0.780",
+        "Against the uncut network its macro-F1 is within the noise: -0.010 (-0.050 to +0.030)",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    let Some(mut tab) = Tab::open() else { return };
+    shown(&mut tab, &scene, "exp/latest/report.html", 1280);
+    let points = "[...document.querySelectorAll('#scores svg.chart, #depth svg.chart')]\
+                  .map(c => c.querySelectorAll('.point').length)";
+    assert_eq!(tab.evaluate(points), json!([5, 5, 5, 9]), "the winner and the uncut network, too");
+    assert_eq!(
+        tab.evaluate("document.querySelectorAll('#classes .confusion').length"),
+        1,
+        "and its training"
+    );
+}

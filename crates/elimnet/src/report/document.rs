@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::detail::RunDetail;
+use super::findings::Findings;
 use super::page;
 use super::run::ReportError;
 use crate::weights::write_atomically;
@@ -14,22 +14,22 @@ pub const REPORT_FILE: &str = "report.html";
 /// What a page is about.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    runs: Vec<RunDetail>,
+    findings: Vec<Findings>,
 }
 
 impl Report {
-    /// About these runs, in this order.
+    /// About these directories, in this order.
     #[must_use]
-    pub fn new(runs: Vec<RunDetail>) -> Self {
-        Self { runs }
+    pub fn new(findings: Vec<Findings>) -> Self {
+        Self { findings }
     }
 
     /// The page: one file without anything from elsewhere, light and dark.
     #[must_use]
     pub fn html(&self) -> String {
-        match &self.runs[..] {
-            [run] => page::of_run(run),
-            runs => page::of_runs(&runs.iter().collect::<Vec<_>>()),
+        match &self.findings[..] {
+            [findings] => page::of_one(findings),
+            all => page::of_several(all),
         }
     }
 
@@ -46,9 +46,9 @@ impl Report {
 /// Writes a directory's own page into it.
 ///
 /// # Errors
-/// As [`RunDetail::read`] and [`Report::write`].
+/// As [`Findings::read`] and [`Report::write`].
 pub fn write_report(directory: &Path) -> Result<PathBuf, ReportError> {
     let path = directory.join(REPORT_FILE);
-    Report::new(vec![RunDetail::read(directory)?]).write(&path)?;
+    Report::new(vec![Findings::read(directory)?]).write(&path)?;
     Ok(path)
 }

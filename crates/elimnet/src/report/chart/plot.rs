@@ -8,12 +8,15 @@ use crate::report::markup::{Element, element};
 pub(in crate::report) enum Size {
     /// Readable on a phone; several side by side on a desk.
     Small,
+    /// As wide as the page.
+    Wide,
 }
 
 impl Size {
     fn pixels(self) -> (f64, f64) {
         match self {
             Self::Small => (360.0, 250.0),
+            Self::Wide => (760.0, 330.0),
         }
     }
 }
@@ -78,8 +81,12 @@ impl Plot {
     /// The chart with `content` in its frame.
     pub(in crate::report) fn drawn(&self, content: impl IntoIterator<Item = Element>) -> Element {
         let (width, height) = self.size.pixels();
+        let class = match self.size {
+            Size::Small => "chart",
+            Size::Wide => "chart wide",
+        };
         element("svg")
-            .class("chart")
+            .class(class)
             .with("viewBox", format!("0 0 {width} {height}"))
             .with("role", "group") // an image would hide its points from screen readers
             .with("aria-label", &self.title)

@@ -1,23 +1,50 @@
 //! What it came to, in plain words and a few large numbers.
 
 use crate::report::detail::RunDetail;
+use crate::report::findings::Findings;
 use crate::report::markup::{Element, element};
 use crate::report::number::{duration, percent, score, short, three_digits, whole, wilson};
 use crate::report::run::Origin;
+use crate::scan::ScanRecord;
 
-/// The top of the page about one run.
-pub(super) fn of_run(run: &RunDetail) -> Element {
-    let lines = [quality(run), size(run), confusion(run)];
-    element("header")
-        .child(element("p").class("over").text("Training report"))
-        .child(element("h1").text(&run.summary.model))
-        .child(element("p").class("meta").text(format!("Run {}", run.result.run)))
-        .child(element("p").class("lede").text(lines.into_iter().flatten().collect::<Vec<_>>().join(" ")))
-        .child(element("dl").class("figures").children(figures(run)))
+/// Title and top of the page about one directory.
+pub(super) fn of_one(findings: &Findings) -> (String, Element) {
+    let Findings { name, run, scans, elimination, .. } = findings;
+    let (kind, subject, lede, figures) = match (run, elimination) {
+        (Some(run), None) => ("Training", run.summary.model.clone(), lede(run), figures(run)),
+        (Some(run), Some(record)) => {
+            ("Elimination", run.summary.model.clone(), super::elimination::lede(record), figures(run))
+        }
+        (None, _) => ("Scan", backbones(scans), super::cuts::lede(scans), Vec::new()),
+    };
+    let figures = (!figures.is_empty()).then(|| element("dl").class("figures").children(figures));
+    let header = element("header")
+        .child(element("p").class("over").text(format!("{kind} report")))
+        .child(element("h1").text(&subject))
+        .child(element("p").class("meta").text(name))
+        .child(element("p").class("lede").text(lede))
+        .children(figures);
+    (format!("{subject}: {} report", kind.to_lowercase()), header)
+}
+
+fn lede(run: &RunDetail) -> String {
+    let sentences = [quality(run), size(run), confusion(run)];
+    sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Each backbone once.
+fn backbones(scans: &[ScanRecord]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for scan in scans {
+        if !names.contains(&scan.backbone.as_str()) {
+            names.push(&scan.backbone);
+        }
+    }
+    names.join(", ")
 }
 
 /// The top of the page about several.
-pub(super) fn of_runs(runs: &[&RunDetail]) -> Element {
+pub(super) fn of_several(count: usize, runs: &[&RunDetail]) -> Element {
     let mut ranked = runs.to_vec();
     ranked.sort_by(|a, b| b.macro_f1().total_cmp(&a.macro_f1()));
     let best = ranked.first().map(|best| {
@@ -37,7 +64,7 @@ pub(super) fn of_runs(runs: &[&RunDetail]) -> Element {
     let lede: Vec<String> = best.into_iter().chain(smallest).collect();
     element("header")
         .child(element("p").class("over").text("Comparison"))
-        .child(element("h1").text(format!("{} runs side by side", runs.len())))
+        .child(element("h1").text(format!("{count} runs side by side")))
         .child(element("p").class("lede").text(lede.join(" ")))
         .children(differing_data(runs))
 }

@@ -5,6 +5,8 @@
 
 mod classes;
 mod comparison;
+mod cuts;
+mod elimination;
 mod headline;
 mod learning;
 mod mistakes;
@@ -17,33 +19,55 @@ use base64::engine::general_purpose::STANDARD;
 use ring::digest::{SHA256, digest};
 
 use super::detail::RunDetail;
+use super::findings::Findings;
 use super::markup::{Element, element};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The page about one run.
-pub(super) fn of_run(run: &RunDetail) -> String {
-    let sections = [
-        learning::section_about(&[run]),
-        classes::section_about(run),
-        mistakes::section_about(run),
-        Some(origin::section_about(run)),
-    ];
-    let title = format!("{}: report", run.summary.model);
-    document(&title, headline::of_run(run), sections.into_iter().flatten())
+/// The page about one directory.
+pub(super) fn of_one(findings: &Findings) -> String {
+    let Findings { run, scans, elimination, .. } = findings;
+    let mut sections = Vec::new();
+    sections.extend(elimination.as_ref().map(elimination::section_about));
+    if !scans.is_empty() {
+        sections.extend(cuts::pareto(scans, elimination.as_ref()));
+        sections.extend(cuts::depth(scans, elimination.as_ref()));
+        sections.push(cuts::table(scans));
+    }
+    match run {
+        Some(run) => {
+            sections.extend(learning::section_about(&[run]));
+            sections.extend(classes::section_about(run));
+            sections.extend(mistakes::section_about(run));
+            sections.push(origin::section_about(run));
+        }
+        None => sections.extend(origin::of_scan(findings)),
+    }
+    let (title, header) = headline::of_one(findings);
+    document(&title, header, sections.into_iter())
 }
 
-/// The page about several runs.
-pub(super) fn of_runs(runs: &[&RunDetail]) -> String {
-    let sections = [
-        Some(comparison::section_about(runs)),
-        pareto::of_runs(runs),
-        learning::section_about(runs),
-        comparison::classes(runs),
-        Some(origin::of_runs(runs)),
-    ];
-    document("Runs compared", headline::of_runs(runs), sections.into_iter().flatten())
+/// The page about several.
+pub(super) fn of_several(all: &[Findings]) -> String {
+    let runs: Vec<&RunDetail> = all.iter().filter_map(|findings| findings.run.as_ref()).collect();
+    let scans: Vec<_> = all.iter().flat_map(|findings| findings.scans.iter().cloned()).collect();
+    let mut sections = Vec::new();
+    if !runs.is_empty() {
+        sections.push(comparison::section_about(&runs));
+        sections.extend(pareto::of_runs(&runs));
+        sections.extend(learning::section_about(&runs));
+        sections.extend(comparison::classes(&runs));
+    }
+    if !scans.is_empty() {
+        sections.extend(cuts::pareto(&scans, None));
+        sections.extend(cuts::depth(&scans, None));
+        sections.push(cuts::table(&scans));
+    }
+    if !runs.is_empty() {
+        sections.push(origin::of_runs(&runs));
+    }
+    document("Runs compared", headline::of_several(all.len(), &runs), sections.into_iter())
 }
 
 fn document(title: &str, header: Element, sections: impl Iterator<Item = Element>) -> String {

@@ -5,15 +5,31 @@ use serde_json::Value;
 use super::section;
 use crate::report::detail::RunDetail;
 use crate::report::environment::Environment;
+use crate::report::findings::Findings;
 use crate::report::markup::{Element, element};
-use crate::report::number::whole;
+use crate::report::number::{duration, whole};
 
 /// Of one run.
 pub(super) fn section_about(run: &RunDetail) -> Element {
-    let introduction =
-        "The same command on the same images gives the same weights, whatever the number of threads.";
+    let introduction = "The same command on the same images and instruction set gives the same weights, whatever the number of threads.";
     let part = section("origin", "How to get it again", introduction);
     part.children(commands(run)).child(facts(machine(run))).child(recipe(run))
+}
+
+/// Of a scan; nothing where it did not keep where it was made.
+pub(super) fn of_scan(findings: &Findings) -> Option<Element> {
+    let environment = findings.environment.as_ref()?;
+    let introduction =
+        "The same command on the same images gives the same scores; times are those of this machine.";
+    let part = section("origin", "How to get it again", introduction).child(command(environment));
+    let scans = findings.scans.iter().map(|scan| {
+        let spent = duration(scan.seconds);
+        ("Scan", format!("{} at {} px: {} images in {spent}", scan.backbone, scan.image_size, scan.images))
+    });
+    let mut shown = machine_of(environment);
+    shown.push(("Version", format!("elimnet {}", environment.tool_version)));
+    shown.extend(scans);
+    Some(part.child(facts(shown)))
 }
 
 /// Of several.
@@ -25,28 +41,31 @@ pub(super) fn of_runs(runs: &[&RunDetail]) -> Element {
     }))
 }
 
-fn commands(run: &RunDetail) -> Vec<Element> {
-    let Some(environment) = &run.environment else { return Vec::new() };
-    vec![element("pre").child(element("code").text(environment.command_line()))]
+fn commands(run: &RunDetail) -> Option<Element> {
+    run.environment.as_ref().map(command)
+}
+
+fn command(environment: &Environment) -> Element {
+    element("pre").child(element("code").text(environment.command_line()))
+}
+
+fn machine_of(environment: &Environment) -> Vec<(&'static str, String)> {
+    let Environment { directory, processor, cores, instruction_set, threads, precision, .. } = environment;
+    vec![
+        ("Called in", directory.display().to_string()),
+        ("Processor", format!("{processor}, {cores} cores")),
+        ("Kernels", format!("{instruction_set}, {precision}, {threads} threads")),
+    ]
 }
 
 fn machine(run: &RunDetail) -> Vec<(&'static str, String)> {
     let record = &run.record;
-    let mut facts = Vec::new();
-    if let Some(environment) = &run.environment {
-        let Environment { directory, processor, cores, instruction_set, threads, precision, .. } =
-            environment;
-        facts.extend([
-            ("Called in", directory.display().to_string()),
-            ("Processor", format!("{processor}, {cores} cores")),
-            ("Kernels", format!("{instruction_set}, {precision}, {threads} threads")),
-        ]);
-    }
+    let mut facts = run.environment.as_ref().map(machine_of).unwrap_or_default();
     facts.extend([
         ("Device", record.device.clone()),
         ("Version", format!("elimnet {}", record.tool_version)),
         ("Weights from", record.setup.weights_from.to_string()),
-        ("Images", format!("{} × {0}, splits {}", run.summary.image_size, record.data_fingerprint)),
+        ("Images", format!("{0} × {0}, splits {1}", run.summary.image_size, record.data_fingerprint)),
         ("Parameters", format!("{} in {} modules", whole(run.summary.parameters as u64), run.summary.layers)),
     ]);
     facts
