@@ -159,6 +159,9 @@ pub(crate) struct EliminateArgs {
     /// Folder of all runs.
     #[arg(long, value_name = "DIR", default_value = "exp")]
     pub(crate) output: PathBuf,
+    /// Also write event files that TensorBoard reads, into the run directories.
+    #[arg(long)]
+    pub(crate) tensorboard: bool,
     #[command(flatten)]
     pub(crate) device: DeviceArgs,
     /// How to print the result.

@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use elimnet::eliminate::{Budget, EliminateOptions, EliminationError, NetworkRecord, eliminate};
+use elimnet::report::{ELIMINATION_FILE, SCAN_FILE};
 use elimnet::scan::{AnchorOptions, Place, Recipe, ScanError, ScanEvent};
+use elimnet::train::TensorBoard;
 
 use super::Ending;
 use super::report::write_own;
 use super::scan::{Subject, Teller, check_output, write_record};
-use super::train::interrupt_flag;
 use super::train::watch::Watch;
+use super::train::{interrupt_flag, tell_failure};
 use crate::args::{BudgetArgs, EliminateArgs, Format};
 use crate::device;
 use crate::failure::{self, hinted};
@@ -59,23 +61,28 @@ fn search(args: &EliminateArgs) -> anyhow::Result<()> {
         root: args.output.clone(),
         scratch: scratch.path().to_owned(),
     };
-    let (interrupt, mut teller, mut watch) = (interrupt_flag()?, Teller::new(), Watch::quiet());
+    let (interrupt, mut teller) = (interrupt_flag()?, Teller::new());
+    let mut watch = (Watch::quiet(), args.tensorboard.then(TensorBoard::new));
     let mut events = |event: ScanEvent<'_>| teller.tell(event);
     let mut place =
         Place { dataset: &subject.dataset, device: &device, events: &mut events, interrupt: &interrupt };
     let mut recipe = Recipe {
         config: subject.config.clone(),
         augment_train: subject.data.augment_train,
-        attachments: vec![("data.yml".to_owned(), subject.data.to_yaml())],
+        attachments: vec![
+            ("data.yml".to_owned(), subject.data.to_yaml()),
+            device::environment(&device).attachment(),
+        ],
         observer: &mut watch,
     };
     let pairs: Vec<_> = subject.pairs().collect();
     let found = eliminate(&pairs, &options, &mut recipe, &mut place)?;
     teller.clear();
     if let Some(run) = &found.record.winner.run {
-        write_record(run, "scan.json", &found.scans)?;
-        write_record(run, "elimination.json", &found.record)?;
+        write_record(run, SCAN_FILE, &found.scans)?;
+        write_record(run, ELIMINATION_FILE, &found.record)?;
     }
+    tell_failure(&mut watch.1);
     let NetworkRecord { seeds, .. } = &found.record.winner;
     let others = [&found.record.uncut, &found.record.baseline];
     let runs: BTreeSet<&Path> = seeds

@@ -7,12 +7,13 @@ mod table;
 use std::io::Write;
 use std::path::Path;
 
+use elimnet::report::{ENVIRONMENT_FILE, SCAN_FILE};
 use elimnet::scan::{AnchorOptions, Place, Recipe, ScanError, ScanEvent, ScanRecord, correct, scan};
 use elimnet::weights::write_atomically;
 
-use super::Ending;
 use super::train::interrupt_flag;
 use super::train::watch::Watch;
+use super::{Ending, report};
 use crate::args::{Format, ScanArgs};
 use crate::device;
 use crate::failure::hinted;
@@ -64,8 +65,10 @@ fn scan_all(args: &ScanArgs) -> anyhow::Result<()> {
         }
         records.push(scan.record);
     }
-    write_record(&args.output, "scan.json", &records)?;
-    say(&format!("wrote     {}", args.output.join("scan.json").display()));
+    write_record(&args.output, SCAN_FILE, &records)?;
+    say(&format!("wrote     {}", args.output.join(SCAN_FILE).display()));
+    write_record(&args.output, ENVIRONMENT_FILE, &device::environment(&device))?;
+    report::write_own(&args.output);
     Ok(())
 }
 

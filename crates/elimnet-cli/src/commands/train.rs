@@ -103,7 +103,8 @@ fn watchers(args: &TrainArgs) -> (Watch, Option<TensorBoard>) {
     (Watch::new(), args.tensorboard.then(TensorBoard::new))
 }
 
-fn tell_failure(board: &mut Option<TensorBoard>) {
+/// Says what kept TensorBoard's events from being written, if anything did.
+pub(crate) fn tell_failure(board: &mut Option<TensorBoard>) {
     if let Some(failure) = board.as_mut().and_then(TensorBoard::take_failure) {
         say(&format!("warning   TensorBoard's events are not complete: {failure}"));
     }
