@@ -204,7 +204,8 @@ mod tests {
     fn what_is_written_can_not_be_read() {
         let mut arena = Arena::<f32>::default();
         arena.reserve(10);
-        let (_, others) = arena.split([2..5]);
+        let written = 2..5;
+        let (_, others) = arena.split([written]);
         others.read(4..6);
     }
 }
