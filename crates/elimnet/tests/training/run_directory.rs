@@ -21,8 +21,16 @@ fn names(folder: &Path) -> Vec<String> {
 fn a_finished_run_has_its_files_and_nothing_else() {
     let root = tempfile::tempdir().unwrap();
     let (run, _) = train(root.path(), &dataset(6, 0), config());
-    let expected =
-        ["best.safetensors", "data.yml", "last", "metrics.jsonl", "run.json", "split.json", "summary.json"];
+    let expected = [
+        "best.safetensors",
+        "data.yml",
+        "last",
+        "metrics.jsonl",
+        "mistakes.json",
+        "run.json",
+        "split.json",
+        "summary.json",
+    ];
     assert_eq!(names(run.path()), expected);
     assert_eq!(names(&run.last()), ["checkpoint.safetensors"]);
     assert_eq!(names(root.path()), ["2000-02-29_00-00-00_tiny", "latest"]);
@@ -54,6 +62,8 @@ fn the_summary_keeps_its_contract() {
         "seconds",
         "images_per_second",
         "data_wait_share",
+        "precision",
+        "memory_bytes",
     ];
     assert_eq!(keys(&json), expected);
     assert_eq!(keys(&json["train"]), ["loss", "accuracy", "macro_f1"]);
