@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::element::Bf16;
 use crate::isa::Isa;
-use crate::simd::amx::{BLOCK, STEP, Steps};
+use crate::simd::tiles::{BLOCK, STEP, Steps};
 use crate::unroll::Unroll;
 use crate::window::Window;
 

@@ -186,9 +186,9 @@ pub(crate) fn convolve<I: Element, O: Element>(
         Layout::Depthwise(weight) => depthwise::forward(isa, conv, input, weight, epilogue, output),
         Layout::Dense(products) => dense::forward(isa, conv, input, &products[0], epilogue, output),
         #[cfg(target_arch = "x86_64")]
-        Layout::Tiles(amx, products) => {
+        Layout::Tiles(unit, products) => {
             with_bf16(isa, input, |input| {
-                tile_product::forward(isa, *amx, conv, input, &products[0], epilogue, output);
+                tile_product::forward(isa, *unit, conv, input, &products[0], epilogue, output);
             });
         }
     }
@@ -246,8 +246,8 @@ pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
             dense::input_gradient(isa, conv, output_gradient, products, input_gradient);
         }
         #[cfg(target_arch = "x86_64")]
-        Layout::Tiles(amx, products) => with_bf16(isa, output_gradient, |output_gradient| {
-            tile_product::input_gradient(isa, *amx, conv, output_gradient, products, input_gradient);
+        Layout::Tiles(unit, products) => with_bf16(isa, output_gradient, |output_gradient| {
+            tile_product::input_gradient(isa, *unit, conv, output_gradient, products, input_gradient);
         }),
     }
 }
@@ -291,9 +291,9 @@ pub(crate) fn convolve_weight_gradient<I: Element, O: Element>(
         depthwise::weight_gradient(isa, conv, input, output_gradient, weight_gradient);
     } else {
         #[cfg(target_arch = "x86_64")]
-        if let (Some(amx), Some(input)) = (isa.amx(), I::as_bf16(input)) {
+        if let (Some(unit), Some(input)) = (isa.tile_unit(), I::as_bf16(input)) {
             return with_bf16(isa, output_gradient, |output_gradient| {
-                tile_gradient::weight_gradient(isa, amx, conv, input, output_gradient, weight_gradient);
+                tile_gradient::weight_gradient(isa, unit, conv, input, output_gradient, weight_gradient);
             });
         }
         weight_gradient::dense(isa, conv, input, output_gradient, weight_gradient);

@@ -8,7 +8,7 @@ use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::pack::{Packed, Right};
 #[cfg(target_arch = "x86_64")]
-use crate::{simd::amx::Amx, tile_pack::TilePanels};
+use crate::{simd::tiles::TileUnit, tile_pack::TilePanels};
 
 /// A convolution's weight laid out for one pass, element type and instruction set; the batch size may change.
 ///
@@ -58,7 +58,7 @@ pub(crate) enum Layout {
     Dense(Vec<Vec<Packed>>),
     /// The same for tiles.
     #[cfg(target_arch = "x86_64")]
-    Tiles(Amx, Vec<Vec<TilePanels>>),
+    Tiles(TileUnit, Vec<Vec<TilePanels>>),
 }
 
 impl<E: Element> PackedFilter<E> {
@@ -115,8 +115,8 @@ impl<E: Element> PackedFilter<E> {
 
     fn dense_layout(isa: Isa, conv: &Conv2d, pass: Pass) -> Layout {
         #[cfg(target_arch = "x86_64")]
-        if let Some(amx) = isa.amx().filter(|_| E::as_f32(&[]).is_none()) {
-            return Layout::Tiles(amx, Self::room(conv, pass, TilePanels::new));
+        if let Some(unit) = isa.tile_unit().filter(|_| E::as_f32(&[]).is_none()) {
+            return Layout::Tiles(unit, Self::room(conv, pass, TilePanels::new));
         }
         Layout::Dense(Self::room(conv, pass, |depth, columns| Packed::new(isa, depth, columns)))
     }

@@ -7,7 +7,7 @@ use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
 use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512};
+use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512, dot::Dot, tiles::TileUnit};
 
 /// Environment variable that forces an instruction set: `portable`, `neon`, `avx2`, `avx512`, `avx512bf16` or `amx`.
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
@@ -29,12 +29,13 @@ enum Level {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512<false>),
+    Avx512(Avx512),
+    /// Products of bf16 in pairs, all else on AVX-512.
     #[cfg(target_arch = "x86_64")]
-    Avx512Bf16(Avx512<true>),
+    Avx512Bf16(Avx512, Dot),
     /// Products of bf16 on tiles, all else on AVX-512.
     #[cfg(target_arch = "x86_64")]
-    Amx(Avx512<true>, Amx),
+    Amx(Avx512, Amx),
 }
 
 /// [`ISA_VARIABLE`] names an instruction set that does not exist or that this machine lacks.
@@ -69,8 +70,9 @@ impl Isa {
         {
             available.extend(Avx2::detect().map(|avx2| Self(Level::Avx2(avx2))));
             available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512(avx512))));
-            available.extend(Avx512::detect().map(|avx512| Self(Level::Avx512Bf16(avx512))));
-            let amx = Avx512::detect().zip(Amx::detect());
+            let dot = Avx512::detect_bf16().zip(Dot::detect());
+            available.extend(dot.map(|(avx512, dot)| Self(Level::Avx512Bf16(avx512, dot))));
+            let amx = Avx512::detect_bf16().zip(Amx::detect());
             available.extend(amx.map(|(avx512, amx)| Self(Level::Amx(avx512, amx))));
         }
         available
@@ -111,7 +113,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) => "avx512",
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16(_) => "avx512bf16",
+            Level::Avx512Bf16(..) => "avx512bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Amx(..) => "amx",
         }
@@ -126,15 +128,16 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(_) | Level::Avx512Bf16(_) | Level::Amx(..) => Avx512::<true>::LANES,
+            Level::Avx512(_) | Level::Avx512Bf16(..) | Level::Amx(..) => Avx512::LANES,
         }
     }
 
-    /// The tiles, where there are some.
+    /// What multiplies bf16, where there is something.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) fn amx(self) -> Option<Amx> {
+    pub(crate) fn tile_unit(self) -> Option<TileUnit> {
         match self.0 {
-            Level::Amx(_, amx) => Some(amx),
+            Level::Amx(_, amx) => Some(TileUnit::Amx(amx)),
+            Level::Avx512Bf16(_, dot) => Some(TileUnit::Dot(dot)),
             _ => None,
         }
     }
@@ -148,9 +151,7 @@ impl Isa {
             #[cfg(target_arch = "x86_64")]
             Level::Avx2(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
-            Level::Avx512(simd) => simd.vectorize(kernel),
-            #[cfg(target_arch = "x86_64")]
-            Level::Avx512Bf16(simd) | Level::Amx(simd, _) => simd.vectorize(kernel),
+            Level::Avx512(simd) | Level::Avx512Bf16(simd, _) | Level::Amx(simd, _) => simd.vectorize(kernel),
         }
     }
 }

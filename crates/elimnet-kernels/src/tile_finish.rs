@@ -4,7 +4,7 @@ use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
 use crate::epilogue::PartMoments;
 use crate::isa::Isa;
-use crate::simd::amx::BLOCK;
+use crate::simd::tiles::BLOCK;
 use crate::simd::{Kernel, Simd};
 
 /// Rows of sums, and where they go.

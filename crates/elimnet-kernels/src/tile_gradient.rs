@@ -17,7 +17,7 @@ use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Bf16;
 use crate::isa::Isa;
-use crate::simd::amx::{Amx, BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
+use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, TileUnit, Tiles};
 use crate::simd::{Kernel, Simd};
 use crate::threads::{Scratch, piece_length};
 use crate::window::Window;
@@ -37,13 +37,13 @@ const PARTS_LENGTH: usize = 8 << 20;
 
 pub(crate) fn weight_gradient(
     isa: Isa,
-    amx: Amx,
+    unit: TileUnit,
     conv: &Conv2d,
     input: &[Bf16],
     output_gradient: &[Bf16],
     weight_gradient: &mut [f32],
 ) {
-    let gradient = Gradient::new(isa, amx, conv, input, output_gradient);
+    let gradient = Gradient::new(isa, unit, conv, input, output_gradient);
     let sums_length = gradient.task_blocks() * BLOCK * BLOCK;
     let mut sums = Scratch::<f32>::new(gradient.tasks() * sums_length);
     sums.par_chunks_exact_mut(sums_length).enumerate().for_each(|(task, sums)| {
@@ -69,7 +69,7 @@ enum Layout {
 
 struct Gradient<'a> {
     isa: Isa,
-    amx: Amx,
+    unit: TileUnit,
     conv: &'a Conv2d,
     window: Window,
     layout: Layout,
@@ -109,7 +109,13 @@ struct Segment {
 }
 
 impl<'a> Gradient<'a> {
-    fn new(isa: Isa, amx: Amx, conv: &'a Conv2d, input: &'a [Bf16], output_gradient: &'a [Bf16]) -> Self {
+    fn new(
+        isa: Isa,
+        unit: TileUnit,
+        conv: &'a Conv2d,
+        input: &'a [Bf16],
+        output_gradient: &'a [Bf16],
+    ) -> Self {
         let window = window(conv);
         let band = Band::new(&window, 1).filter(|band| band.fills_steps() && window.stride == [1, 1]);
         let layout = match band {
@@ -134,7 +140,7 @@ impl<'a> Gradient<'a> {
         let parts = lines.div_ceil(part_lines);
         Self {
             isa,
-            amx,
+            unit,
             conv,
             window,
             layout,
@@ -176,7 +182,7 @@ impl<'a> Gradient<'a> {
     }
 
     fn run(&self, task: Task, sums: &mut [Sums]) {
-        let tiles = self.amx.configure();
+        let tiles = self.unit.configure();
         let pixels = match self.layout {
             Layout::Unrolled => PIXELS.min(UNROLLED / self.padded_columns()),
             _ => PIXELS,
@@ -412,14 +418,14 @@ impl<'a> Gradient<'a> {
                 let turned = &mut turned[column * distance + first..];
                 let source = &source[first * row + column..];
                 if width == TILE && height == STEP {
-                    self.amx.transpose(source, row, turned, distance);
+                    self.unit.transpose(source, row, turned, distance);
                     continue;
                 }
                 let mut whole = [Bf16::ZERO; STEP * TILE];
                 for (index, whole) in whole.chunks_exact_mut(TILE).take(height).enumerate() {
                     whole[..width].copy_from_slice(&source[index * row..][..width]);
                 }
-                self.amx.transpose(&whole, TILE, turned, distance);
+                self.unit.transpose(&whole, TILE, turned, distance);
             }
         }
     }

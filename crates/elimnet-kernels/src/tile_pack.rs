@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::element::Bf16;
 use crate::isa::Isa;
 use crate::pack::Right;
-use crate::simd::amx::{BLOCK, Operand, STEP, TILE};
+use crate::simd::tiles::{BLOCK, Operand, STEP, TILE};
 use crate::simd::{Kernel, Simd};
 use crate::threads::{Scratch, first_on_a_line};
 

@@ -19,7 +19,7 @@ use crate::element::{Bf16, Element};
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Phase;
 use crate::isa::Isa;
-use crate::simd::amx::{Amx, BLOCK};
+use crate::simd::tiles::{BLOCK, TileUnit};
 use crate::threads::{self, Scratch, piece_length};
 use crate::tile_pack::TilePanels;
 use crate::tile_rows::{Output, Source};
@@ -36,7 +36,7 @@ const TASKS: usize = 8;
 
 pub(crate) fn forward<O: Element>(
     isa: Isa,
-    amx: Amx,
+    unit: TileUnit,
     conv: &Conv2d,
     input: &[Bf16],
     panels: &[TilePanels],
@@ -51,13 +51,13 @@ pub(crate) fn forward<O: Element>(
     let target = Target { first: 0, image: grid[0] * line, line, pixel: channels };
     let product = TileProduct { window, grid, panels, target };
     let lines = Lines { batch, count: grid[0], length: line, step: 1 };
-    multiply(isa, amx, input, &[product], lines, epilogue, output);
+    multiply(isa, unit, input, &[product], lines, epilogue, output);
 }
 
 /// `panels`: for each phase, for each group.
 pub(crate) fn input_gradient<I: Element>(
     isa: Isa,
-    amx: Amx,
+    unit: TileUnit,
     conv: &Conv2d,
     output_gradient: &[Bf16],
     panels: &[Vec<TilePanels>],
@@ -90,7 +90,7 @@ pub(crate) fn input_gradient<I: Element>(
         product.target = Target { first: 0, image: input_gradient.len(), line: channels, pixel: channels };
         lines = Lines { batch: 1, count: product.grid[0], length: channels, step: 1 };
     }
-    multiply(isa, amx, output_gradient, &products, lines, Epilogue::default(), input_gradient);
+    multiply(isa, unit, output_gradient, &products, lines, Epilogue::default(), input_gradient);
 }
 
 /// A window's rows times the panels of its groups.
@@ -140,14 +140,14 @@ struct Cut {
 
 fn multiply<O: Element>(
     isa: Isa,
-    amx: Amx,
+    unit: TileUnit,
     input: &[Bf16],
     products: &[TileProduct<'_>],
     lines: Lines,
     epilogue: Epilogue<'_, O>,
     output: &mut [O],
 ) {
-    let job = Job { isa, amx, input, products, lines, epilogue: &epilogue };
+    let job = Job { isa, unit, input, products, lines, epilogue: &epilogue };
     let cut = job.cut();
     let channels = products[0].panels.len() * products[0].panels[0].columns;
     let bands = lines.count.div_ceil(cut.lines);
@@ -184,7 +184,7 @@ fn multiply<O: Element>(
 
 pub(crate) struct Job<'a, O> {
     pub(crate) isa: Isa,
-    pub(crate) amx: Amx,
+    pub(crate) unit: TileUnit,
     pub(crate) input: &'a [Bf16],
     pub(crate) products: &'a [TileProduct<'a>],
     pub(crate) lines: Lines,
@@ -286,7 +286,7 @@ impl<O: Element> Job<'_, O> {
         target: Option<Target>,
         values: &mut [O],
     ) {
-        let tiles = self.amx.configure();
+        let tiles = self.unit.configure();
         let mut output = Output {
             values,
             target: self.products[0].target,

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::band::Band;
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
-use crate::simd::amx::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
+use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
 use crate::threads::Scratch;
 use crate::tile_finish::{FinishBlock, finish};
 use crate::tile_pack::TilePanel;

@@ -1,7 +1,7 @@
 //! Windows written out one after the other, padded with zeros to whole steps: for channels that don't fill them.
 
 use crate::element::Bf16;
-use crate::simd::amx::STEP;
+use crate::simd::tiles::STEP;
 use crate::simd::{Kernel, Simd};
 
 /// Rows of windows, each of some runs of values that lie side by side in the source.

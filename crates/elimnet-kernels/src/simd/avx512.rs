@@ -1,37 +1,43 @@
-//! AVX-512 (F, DQ, BW, VL), with or without BF16: the only unsafe code of this instruction set.
+//! AVX-512 (F, DQ, BW, VL), rounding to bf16 in one instruction where there is AVX512_BF16.
 #![allow(unsafe_code)] // intrinsics, and calls of functions with `#[target_feature]`
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
-/// Proof that AVX-512 (F, DQ, BW, VL) is there, with `BF16` also AVX512_BF16; [`Avx512::detect`] is the only
-/// constructor.
+/// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] is the only constructor.
+///
+/// Whether there is AVX512_BF16 too is a value, not a type: the only instruction of it that the generic kernels use rounds what
+/// they store, and all of them compiled twice would take minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Avx512<const BF16: bool>(());
+pub(crate) struct Avx512 {
+    has_bf16: bool,
+}
 
-impl<const BF16: bool> Avx512<BF16> {
+impl Avx512 {
+    /// Without AVX512_BF16.
     pub(crate) fn detect() -> Option<Self> {
         let detected = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512dq")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx512vl")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma")
-            && (!BF16 || is_x86_feature_detected!("avx512bf16"));
-        detected.then_some(Self(()))
+            && is_x86_feature_detected!("fma");
+        detected.then_some(Self { has_bf16: false })
+    }
+
+    /// With it.
+    pub(crate) fn detect_bf16() -> Option<Self> {
+        let detected = Self::detect().filter(|_| is_x86_feature_detected!("avx512bf16"));
+        detected.map(|_| Self { has_bf16: true })
     }
 }
 
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
-fn run<K: Kernel>(simd: Avx512<false>, kernel: K) -> K::Output {
-    kernel.run(simd)
-}
-
-#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx512bf16,avx2,fma")]
-fn run_bf16<K: Kernel>(simd: Avx512<true>, kernel: K) -> K::Output {
+fn run<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
@@ -52,12 +58,25 @@ fn round_to_bf16(vector: __m512) -> __m256i {
     _mm512_cvtepi32_epi16(rounded)
 }
 
-/// As [`round_to_bf16`], in one instruction.
-#[target_feature(enable = "avx512f,avx512bf16")]
+/// As [`round_to_bf16`], in one instruction: written out, as its intrinsic would have to be called from functions compiled for
+/// AVX512_BF16.
+///
+/// # Safety
+/// AVX512_BF16 must be there.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
 #[inline]
-fn convert_to_bf16(vector: __m512) -> __m256i {
-    // SAFETY: both are 256 bits without a meaning of their own.
-    unsafe { std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(vector)) }
+unsafe fn convert_to_bf16(vector: __m512) -> __m256i {
+    let halves: __m256i;
+    // SAFETY: the caller's; the instruction touches its two registers alone.
+    unsafe {
+        asm!(
+            "vcvtneps2bf16 {halves:y}, {vector:z}",
+            halves = lateout(zmm_reg) halves,
+            vector = in(zmm_reg) vector,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    halves
 }
 
 /// Mask of the first `count` lanes.
@@ -66,7 +85,7 @@ fn lanes_of(count: usize) -> u16 {
     if count >= 16 { u16::MAX } else { (1 << count) - 1 }
 }
 
-impl<const BF16: bool> Simd for Avx512<BF16> {
+impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
     const TILE_ROWS: [usize; 3] = [12, 8, 4];
@@ -106,7 +125,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
         assert!(values.len() >= Self::LANES);
         // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
         unsafe {
-            let halves = if BF16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
+            let halves = if self.has_bf16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
             _mm256_storeu_si256(values.as_mut_ptr().cast(), halves);
         }
     }
@@ -216,7 +235,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves that the instruction set is there.
-        unsafe { if BF16 { run_bf16(Avx512(()), kernel) } else { run(Avx512(()), kernel) } }
+        unsafe { run(self, kernel) }
     }
 
     #[inline(always)]
@@ -244,7 +263,7 @@ impl<const BF16: bool> Simd for Avx512<BF16> {
     fn store_bf16_partial(self, vector: Self::Vector, values: &mut [Bf16]) {
         // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
         unsafe {
-            let halves = if BF16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
+            let halves = if self.has_bf16 { convert_to_bf16(vector) } else { round_to_bf16(vector) };
             _mm256_mask_storeu_epi16(values.as_mut_ptr().cast(), lanes_of(values.len()), halves);
         }
     }

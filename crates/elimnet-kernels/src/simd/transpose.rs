@@ -3,10 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::amx::{Amx, STEP, TILE};
+use super::tiles::{STEP, TILE, TileUnit};
 use crate::element::Bf16;
 
-impl Amx {
+impl TileUnit {
     /// `turned[column][row] = rows[row][column]` for 32 rows of 16 columns.
     ///
     /// # Panics
@@ -20,7 +20,7 @@ impl Amx {
     ) {
         assert!(rows.len() >= (STEP - 1) * distance + TILE, "32 rows of 16 values");
         assert!(turned.len() >= (TILE - 1) * turned_distance + STEP, "room for 16 rows of 32 values");
-        // SAFETY: `self` proves that AVX-512 is there; the lengths were checked.
+        // SAFETY: `self` proves that AVX-512 is there, which both units have beside them; the lengths were checked.
         unsafe { transpose_32x16(rows.as_ptr(), distance, turned.as_mut_ptr(), turned_distance) }
     }
 }
@@ -82,11 +82,11 @@ mod tests {
 
     #[test]
     fn every_value_goes_to_its_place() {
-        let Some(amx) = Amx::detect() else { return };
+        let Some(unit) = TileUnit::available().pop() else { return };
         let (distance, turned_distance) = (19, 35);
         let rows: Vec<_> = (0..STEP * distance).map(|place| Bf16::from_bits(place as u16)).collect();
         let mut turned = vec![Bf16::ZERO; TILE * turned_distance];
-        amx.transpose(&rows, distance, &mut turned, turned_distance);
+        unit.transpose(&rows, distance, &mut turned, turned_distance);
         for row in 0..STEP {
             for column in 0..TILE {
                 let [actual, expected] =

@@ -1,0 +1,199 @@
+//! Blocks of 32 x 32 sums of bf16 products: what [`crate::tile_product`] and [`crate::tile_gradient`] are made of.
+//!
+//! Two instruction sets have products of bf16. AMX multiplies whole tiles; AVX512_BF16 multiplies a register of
+//! pairs by one pair. Operands lie alike for both, so all that packs, cuts and finishes blocks is written once.
+
+use super::amx::{Amx, Configured};
+use super::dot::Dot;
+use crate::element::Bf16;
+
+/// Rows of a tile, and f32 columns of one that holds sums.
+pub(crate) const TILE: usize = 16;
+/// bf16 values in a row of an operand's tile: the depth of one step.
+pub(crate) const STEP: usize = 32;
+/// Rows and columns of a block of sums.
+pub(crate) const BLOCK: usize = 2 * TILE;
+
+/// Sums of a block, row-major.
+pub(crate) type Sums = [f32; BLOCK * BLOCK];
+
+/// What multiplies bf16; a value is the proof that it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TileUnit {
+    Amx(Amx),
+    Dot(Dot),
+}
+
+impl TileUnit {
+    /// Those that this machine has.
+    #[cfg(test)]
+    pub(super) fn available() -> Vec<Self> {
+        let dot = Dot::detect().map(Self::Dot);
+        dot.into_iter().chain(Amx::detect().map(Self::Amx)).collect()
+    }
+
+    /// Makes this thread ready to multiply, until the value is dropped.
+    pub(crate) fn configure(self) -> Tiles {
+        match self {
+            Self::Amx(amx) => Tiles::Amx(amx.configure()),
+            Self::Dot(dot) => Tiles::Dot(dot),
+        }
+    }
+}
+
+/// A thread that is ready to multiply.
+pub(crate) enum Tiles {
+    Amx(Configured),
+    Dot(Dot),
+}
+
+impl Tiles {
+    /// Sums up a block; tiles that its shape lacks hold anything.
+    ///
+    /// # Panics
+    /// If an operand is not as large as the steps need, or there are no steps.
+    pub(crate) fn multiply(&self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
+        match self {
+            Self::Amx(amx) => amx.multiply(block, first, sums),
+            Self::Dot(dot) => dot.multiply(block, first, sums),
+        }
+    }
+}
+
+/// Where a step finds its tiles in an operand, in values.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Operand<'a> {
+    pub(crate) values: &'a [Bf16],
+    /// From a row of a tile to the next.
+    pub(crate) row: usize,
+    /// From the first tile to the second.
+    pub(crate) second: usize,
+}
+
+/// Where each step's first tiles start in the two operands.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Steps {
+    /// Left and right, in bytes.
+    offsets: Vec<[usize; 2]>,
+    /// The largest of each, in values.
+    furthest: [usize; 2],
+}
+
+impl Steps {
+    /// From the first values, left and right, of each step's first tiles.
+    pub(crate) fn new(offsets: impl Iterator<Item = [usize; 2]>) -> Self {
+        let mut furthest = [0, 0];
+        let offset = |offset: [usize; 2]| {
+            furthest = [0, 1].map(|side| furthest[side].max(offset[side]));
+            offset.map(|values| values * size_of::<Bf16>())
+        };
+        Self { offsets: offsets.map(offset).collect(), furthest }
+    }
+
+    /// Of a left operand and a packed panel of two tiles across.
+    pub(crate) fn of_panel(left: impl Iterator<Item = usize>) -> Self {
+        Self::new(left.enumerate().map(|(step, left)| [left, step * STEP * BLOCK]))
+    }
+
+    /// Left and right, in bytes; within what [`TileBlock::check`] checks.
+    pub(super) fn offsets(&self) -> &[[usize; 2]] {
+        &self.offsets
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.offsets.len()
+    }
+}
+
+/// How many tiles of a block there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shape {
+    /// 1 or 2 tiles down: those of the left operand.
+    pub(crate) down: usize,
+    /// 1 or 2 tiles across: those of the right operand.
+    pub(crate) across: usize,
+}
+
+impl Operand<'_> {
+    /// # Panics
+    /// If `tiles` tiles that start up to `furthest` are not all inside.
+    fn check(&self, furthest: usize, tiles: usize) {
+        let last = furthest + (TILE - 1) * self.row + (tiles - 1) * self.second + STEP;
+        assert!(last <= self.values.len(), "tiles reach {last} of {} values", self.values.len());
+    }
+}
+
+/// One block of the product of two operands.
+#[derive(Clone, Copy)]
+pub(crate) struct TileBlock<'a> {
+    pub(crate) left: Operand<'a>,
+    pub(crate) right: Operand<'a>,
+    pub(crate) steps: &'a Steps,
+    pub(crate) shape: Shape,
+}
+
+impl TileBlock<'_> {
+    /// # Panics
+    /// If an operand is not as large as the steps need, or there are no steps.
+    pub(super) fn check(&self) {
+        let Self { left, right, steps, shape } = self;
+        assert!(steps.len() > 0 && (1..=2).contains(&shape.down) && (1..=2).contains(&shape.across));
+        left.check(steps.furthest[0], shape.down);
+        right.check(steps.furthest[1], shape.across);
+    }
+}
+
+/// What a block's sums start from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    Zero,
+    /// What is there already.
+    Sums,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A value for each place, small enough that sums are exact.
+    fn value(place: usize) -> f32 {
+        (place * 7 % 11) as f32 - 5.0
+    }
+
+    #[test]
+    fn blocks_of_every_shape_are_products() {
+        let depth = 3 * STEP;
+        let left: Vec<_> = (0..BLOCK * depth).map(|place| Bf16::from_f32(value(place))).collect();
+        let right: Vec<_> = (0..depth * BLOCK).map(|place| Bf16::from_f32(value(place + 3))).collect();
+        let steps = Steps::new([0, 1, 2].map(|step| [step * STEP, step * STEP * BLOCK]).into_iter());
+        for unit in TileUnit::available() {
+            for shape in [[1, 1], [1, 2], [2, 1], [2, 2]].map(|[down, across]| Shape { down, across }) {
+                // `right`: pairs of the depth, then columns.
+                let block = TileBlock {
+                    left: Operand { values: &left, row: depth, second: TILE * depth },
+                    right: Operand { values: &right, row: 2 * BLOCK, second: 2 * TILE },
+                    steps: &steps,
+                    shape,
+                };
+                let tiles = unit.configure();
+                let mut sums = [1.0; BLOCK * BLOCK];
+                tiles.multiply(block, First::Zero, &mut sums);
+                tiles.multiply(block, First::Sums, &mut sums);
+                for row in 0..shape.down * TILE {
+                    for column in 0..shape.across * TILE {
+                        let product = |k: usize| {
+                            let right = value((k / 2 * BLOCK + column) * 2 + k % 2 + 3);
+                            value(row * depth + k) * right
+                        };
+                        let expected: f32 = 2.0 * (0..depth).map(product).sum::<f32>();
+                        assert_eq!(
+                            sums[row * BLOCK + column],
+                            expected,
+                            "{unit:?}, {shape:?} at {row}, {column}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
