@@ -9,7 +9,7 @@ use elimnet_engine::{
 use elimnet_kernels::Bf16;
 
 use crate::CpuDevice;
-use crate::optimizer::{self, OptimizerBuffers};
+use crate::optimizer::OptimizerBuffers;
 use crate::parameters::Parameters;
 use crate::passes::{Change, Passes, PassesOf};
 use crate::stages::Extras;
@@ -145,13 +145,8 @@ impl Engine for CpuEngine {
         let (isa, parameters) = (self.device.isa(), &mut self.parameters);
         let Trainer { settings, gradients, optimizer, .. } = trainer;
         let average = &mut self.average;
-        let norm = self.device.run(|| {
-            let norm = optimizer.step(isa, settings, step, parameters, gradients);
-            if let (Some(average), Some(decay)) = (average, settings.average_decay) {
-                optimizer::follow(average, parameters, decay);
-            }
-            norm
-        });
+        let average = average.as_mut().zip(settings.average_decay);
+        let norm = self.device.run(|| optimizer.step(isa, settings, step, parameters, gradients, average));
         self.passes.tensors_changed(Change::Trained);
         Ok(norm)
     }

@@ -26,7 +26,8 @@ mod slabs;
 mod stages;
 mod training;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Precision};
@@ -39,9 +40,14 @@ pub use engine::CpuEngine;
 #[derive(Clone, Debug)]
 pub struct CpuDevice {
     pool: Arc<rayon::ThreadPool>,
+    /// Held while threads are kept awake: two callers would wait for each other's threads.
+    awake: Arc<Mutex<()>>,
     isa: Isa,
     precision: Precision,
 }
+
+/// Looks for work between two of which a waiting thread lets its core rest.
+const PAUSES: usize = 4;
 
 impl CpuDevice {
     /// A device of `threads` threads (0: as many as the machine has cores) and the best instruction set that is there,
@@ -72,6 +78,7 @@ impl CpuDevice {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
         Self {
             pool: Arc::new(pool.expect("the operating system starts threads")),
+            awake: Arc::default(),
             isa,
             precision: Precision::F32,
         }
@@ -114,6 +121,42 @@ impl CpuDevice {
 
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         self.pool.install(work)
+    }
+
+    /// As [`CpuDevice::run`], while the other threads keep looking for a share of it: for layers that are done before a sleeping
+    /// thread has woken up (some 30 µs).
+    pub(crate) fn run_awake<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let Ok(_only) = self.awake.try_lock() else { return self.run(work) };
+        let is_done = AtomicBool::new(false);
+        self.pool.install(|| {
+            let own = rayon::current_thread_index();
+            rayon::scope(|scope| {
+                scope.spawn_broadcast(|_, context| {
+                    if Some(context.index()) != own {
+                        look_for_work(&is_done);
+                    }
+                });
+                let _until = SetOnDrop(&is_done);
+                work()
+            })
+        })
+    }
+}
+
+fn look_for_work(is_done: &AtomicBool) {
+    while !is_done.load(Ordering::Acquire) {
+        if rayon::yield_now() != Some(rayon::Yield::Executed) {
+            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+        }
+    }
+}
+
+/// Sets its flag also where the work panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -3,7 +3,6 @@
 use elimnet_arch::TensorSpec;
 use elimnet_engine::{EngineError, NamedTensor, Optimizer, OptimizerState, Step, Training};
 use elimnet_kernels as kernels;
-use rayon::prelude::*;
 
 use crate::parameters::{Parameters, from_named, to_named};
 
@@ -38,63 +37,67 @@ impl OptimizerBuffers {
         self.momentum.iter().chain(&self.variance).map(|buffer| buffer.len() * size_of::<f32>()).sum()
     }
 
-    /// Updates all trained tensors; gives the norm of their gradients.
+    /// Updates all trained tensors, and the running average of all; gives the norm of the gradients.
     pub(crate) fn step(
         &mut self,
         isa: kernels::Isa,
         training: &Training,
         step: &Step,
         parameters: &mut Parameters,
-        gradients: &mut [Vec<f32>],
+        gradients: &[Vec<f32>],
+        mut average: Option<(&mut Parameters, f32)>,
     ) -> f32 {
-        let norm = self.gradient_norm(gradients);
-        let scale = step.clip_norm.filter(|&limit| norm > limit).map(|limit| limit / norm);
+        let norm = self.gradient_norm(isa, gradients);
+        let scale = step.clip_norm.filter(|&limit| norm > limit).map_or(1.0, |limit| limit / norm);
         let steps = self.steps;
         self.steps += 1;
-        let tensors = parameters.values.par_iter_mut().zip(&parameters.specs).zip(gradients);
-        let buffers = self.momentum.par_iter_mut().zip(&mut self.variance).zip(&self.trained);
-        tensors.zip(buffers).for_each(|(((values, spec), gradient), ((momentum, variance), trained))| {
+        let averages: Vec<Option<(&mut [f32], f32)>> = match &mut average {
+            Some((average, decay)) => average.values.iter_mut().map(|v| Some((&mut v[..], *decay))).collect(),
+            None => parameters.values.iter().map(|_| None).collect(),
+        };
+        let tensors = parameters.values.iter_mut().zip(&parameters.specs).zip(gradients).zip(averages);
+        let buffers = self.momentum.iter_mut().zip(&mut self.variance).zip(&self.trained);
+        let mut updates = Vec::new();
+        for ((((values, spec), gradients), average), ((momentum, variance), trained)) in tensors.zip(buffers)
+        {
             if !trained {
-                return;
-            }
-            if let Some(scale) = scale {
-                gradient.iter_mut().for_each(|gradient| *gradient *= scale);
+                average.into_iter().for_each(|(average, decay)| follow(average, values, decay));
+                continue;
             }
             let learning_rate = step.learning_rates[training.groups[spec.block]];
-            match training.optimizer {
-                Optimizer::Sgd { nesterov } => {
-                    let sgd = kernels::Sgd {
+            let rule = match training.optimizer {
+                Optimizer::Sgd { nesterov } => kernels::Rule::Sgd {
+                    settings: kernels::Sgd {
                         learning_rate,
                         momentum: step.momentum,
                         weight_decay: step.weight_decay,
                         nesterov,
                         first_step: steps == 0,
-                    };
-                    kernels::sgd_momentum_step(isa, &sgd, values, gradient, momentum);
-                }
-                Optimizer::AdamW { beta2, eps } => {
-                    let adamw = kernels::AdamW {
+                    },
+                    velocity: momentum,
+                },
+                Optimizer::AdamW { beta2, eps } => kernels::Rule::AdamW {
+                    settings: kernels::AdamW {
                         learning_rate,
                         betas: [step.momentum, beta2],
                         epsilon: eps,
                         weight_decay: step.weight_decay,
                         step: steps + 1,
-                    };
-                    kernels::adamw_step(isa, &adamw, values, gradient, momentum, variance);
-                }
-            }
-        });
+                    },
+                    mean: momentum,
+                    mean_square: variance,
+                },
+            };
+            updates.push(kernels::Update { parameters: values, gradients, rule, average });
+        }
+        kernels::update(isa, updates, scale);
         norm
     }
 
     /// Norm of all trained tensors' gradients, summed in their order.
-    fn gradient_norm(&self, gradients: &[Vec<f32>]) -> f32 {
-        let squares: Vec<f64> = gradients
-            .par_iter()
-            .zip(&self.trained)
-            .map(|(gradient, &trained)| if trained { squares(gradient) } else { 0.0 })
-            .collect();
-        squares.iter().sum::<f64>().sqrt() as f32
+    fn gradient_norm(&self, isa: kernels::Isa, gradients: &[Vec<f32>]) -> f32 {
+        let trained = gradients.iter().zip(&self.trained).filter(|(_, trained)| **trained);
+        trained.map(|(gradient, _)| kernels::squared_norm(isa, gradient)).sum::<f64>().sqrt() as f32
     }
 
     pub(crate) fn state(&self, specs: &[TensorSpec], average: Option<&Parameters>) -> OptimizerState {
@@ -150,24 +153,9 @@ fn restored(
     Ok(all)
 }
 
-/// Sum of squares, in lanes that do not wait for each other.
-fn squares(values: &[f32]) -> f64 {
-    let (chunks, rest) = values.as_chunks::<16>();
-    let mut sums = [0.0; 16];
-    for chunk in chunks {
-        for (sum, &value) in sums.iter_mut().zip(chunk) {
-            *sum += f64::from(value) * f64::from(value);
-        }
+/// `average = decay · average + (1 - decay) · current`
+fn follow(average: &mut [f32], current: &[f32], decay: f32) {
+    for (average, current) in average.iter_mut().zip(current) {
+        *average = decay * *average + (1.0 - decay) * current;
     }
-    let rest = rest.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-    sums.iter().sum::<f64>() + rest
-}
-
-/// `average = decay · average + (1 - decay) · current`, for all tensors.
-pub(crate) fn follow(average: &mut Parameters, current: &Parameters, decay: f32) {
-    average.values.par_iter_mut().zip(&current.values).for_each(|(average, current)| {
-        for (average, current) in average.iter_mut().zip(current) {
-            *average = decay * *average + (1.0 - decay) * current;
-        }
-    });
 }

@@ -343,7 +343,6 @@ impl<'a> Gradient<'a> {
                     else {
                         continue;
                     };
-                    let down = rows.min(BLOCK).div_ceil(TILE);
                     let block = TileBlock {
                         left: Operand {
                             values: &turned[index * BLOCK * distance..],
@@ -352,7 +351,7 @@ impl<'a> Gradient<'a> {
                         },
                         right: Operand { values: pairs, row: 2 * width, second: 2 * TILE },
                         steps,
-                        shape: Shape { down, across },
+                        shape: Shape { rows: rows.min(BLOCK), across },
                     };
                     tiles.multiply(block, start, sums);
                 }

@@ -263,9 +263,8 @@ impl<O: Element> Job<'_, O> {
     ) {
         for first in range.clone().step_by(BLOCK) {
             let count = BLOCK.min(range.end - first);
-            let down = count.div_ceil(TILE);
             let mut values = &rows.values[first * rows.distance..];
-            let needed = down * TILE * rows.distance;
+            let needed = count.next_multiple_of(TILE) * rows.distance;
             let copy;
             if product.source_is_images() && values.len() < needed {
                 copy = with_zeros(values, needed);
@@ -275,7 +274,7 @@ impl<O: Element> Job<'_, O> {
                 left: Operand { values, row: rows.distance, second: TILE * rows.distance },
                 right: panel.right,
                 steps: rows.steps,
-                shape: Shape { down, across: panel.tiles },
+                shape: Shape { rows: count, across: panel.tiles },
             };
             tiles.multiply(block, First::Zero, sums);
             self.finish_block(product, rows, first..first + count, panel, first_column, sums, output);

@@ -144,7 +144,7 @@ impl Configured {
                 ),
                 First::Sums => load_sums(sums),
             }
-            match (shape.down, shape.across) {
+            match (shape.down(), shape.across) {
                 (2, 2) => multiply_2x2(pointers),
                 (2, _) => multiply_2x1(pointers),
                 (_, 2) => multiply_1x2(pointers),

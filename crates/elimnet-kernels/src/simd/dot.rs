@@ -31,7 +31,7 @@ impl Dot {
         block.check();
         let TileBlock { left, right, steps, shape } = block;
         for (index, offsets) in steps.offsets().chunks(STEPS).enumerate() {
-            for row in (0..shape.down * TILE).step_by(ROWS) {
+            for row in (0..shape.rows).step_by(ROWS) {
                 let rows = Rows {
                     offsets,
                     left: &left.values[row / TILE * left.second + row % TILE * left.row..],

@@ -48,7 +48,7 @@ pub(crate) enum Tiles {
 }
 
 impl Tiles {
-    /// Sums up a block; tiles that its shape lacks hold anything.
+    /// Sums up a block; rows and tiles that its shape lacks hold anything.
     ///
     /// # Panics
     /// If an operand is not as large as the steps need, or there are no steps.
@@ -105,11 +105,11 @@ impl Steps {
     }
 }
 
-/// How many tiles of a block there are.
+/// How much of a block there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// 1 or 2 tiles down: those of the left operand.
-    pub(crate) down: usize,
+    /// 1 to 32 rows; the rest of their last tile is multiplied or not.
+    pub(crate) rows: usize,
     /// 1 or 2 tiles across: those of the right operand.
     pub(crate) across: usize,
 }
@@ -132,13 +132,20 @@ pub(crate) struct TileBlock<'a> {
     pub(crate) shape: Shape,
 }
 
+impl Shape {
+    /// 1 or 2 tiles down: those of the left operand.
+    pub(super) fn down(self) -> usize {
+        self.rows.div_ceil(TILE)
+    }
+}
+
 impl TileBlock<'_> {
     /// # Panics
     /// If an operand is not as large as the steps need, or there are no steps.
     pub(super) fn check(&self) {
         let Self { left, right, steps, shape } = self;
-        assert!(steps.len() > 0 && (1..=2).contains(&shape.down) && (1..=2).contains(&shape.across));
-        left.check(steps.furthest[0], shape.down);
+        assert!(steps.len() > 0 && (1..=BLOCK).contains(&shape.rows) && (1..=2).contains(&shape.across));
+        left.check(steps.furthest[0], shape.down());
         right.check(steps.furthest[1], shape.across);
     }
 }
@@ -167,7 +174,7 @@ mod tests {
         let right: Vec<_> = (0..depth * BLOCK).map(|place| Bf16::from_f32(value(place + 3))).collect();
         let steps = Steps::new([0, 1, 2].map(|step| [step * STEP, step * STEP * BLOCK]).into_iter());
         for unit in TileUnit::available() {
-            for shape in [[1, 1], [1, 2], [2, 1], [2, 2]].map(|[down, across]| Shape { down, across }) {
+            for shape in [[16, 1], [9, 2], [32, 1], [17, 2]].map(|[rows, across]| Shape { rows, across }) {
                 // `right`: pairs of the depth, then columns.
                 let block = TileBlock {
                     left: Operand { values: &left, row: depth, second: TILE * depth },
@@ -179,7 +186,7 @@ mod tests {
                 let mut sums = [1.0; BLOCK * BLOCK];
                 tiles.multiply(block, First::Zero, &mut sums);
                 tiles.multiply(block, First::Sums, &mut sums);
-                for row in 0..shape.down * TILE {
+                for row in 0..shape.rows {
                     for column in 0..shape.across * TILE {
                         let product = |k: usize| {
                             let right = value((k / 2 * BLOCK + column) * 2 + k % 2 + 3);
