@@ -1,4 +1,5 @@
-"""One measurement of one peer, in a process of its own: prints one JSON line with the median time of a batch.
+"""One measurement of one peer, in a process of its own: prints one JSON line with the median time of a batch, and the most
+memory that the process had, less what it had once all was imported.
 
     python benchmarks/peer.py torch-bf16 --mode train --network resnet18 --batch-size 32 --image-size 224
 
@@ -10,6 +11,7 @@ import argparse
 import contextlib
 import io
 import json
+import resource
 import statistics
 import time
 
@@ -29,6 +31,10 @@ def measure(arguments, run):
         run()
         times.append(time.perf_counter() - before)
     return times
+
+
+def peak_mib():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def torch_peer(arguments, net, pixels):
@@ -100,12 +106,13 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0)
     arguments = parser.parse_args()
     torch.manual_seed(0)
+    imported = peak_mib()
     net = network(arguments.network, arguments.classes)
     shape = (arguments.batch_size, 3, arguments.image_size, arguments.image_size)
     pixels = numpy.random.default_rng(0).standard_normal(shape, dtype=numpy.float32)
     run = {"torch": torch_peer, "onnxruntime": onnxruntime_peer, "openvino": openvino_peer}
     times = run[arguments.peer.partition("-")[0]](arguments, net, pixels)
-    print(json.dumps({"median_ms": statistics.median(times) * 1e3, "runs": len(times)}))
+    print(json.dumps({"median_ms": statistics.median(times) * 1e3, "runs": len(times), "memory_mib": peak_mib() - imported}))
 
 
 if __name__ == "__main__":

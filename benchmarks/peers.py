@@ -4,7 +4,8 @@
 
 Every measurement is a process of its own; a round runs all tools on one piece of work before the next round begins, so
 that what else the machine does falls on all of them. A peer's modes that were more than a third slower than its best in the
-first round sit out the others. One JSON line a measurement on stdout; a table of medians and ratios on stderr.
+first round sit out the others. One JSON line a measurement on stdout; a table of medians and ratios on stderr. Memory is the
+most that a process of elimnet had, and of a peer the same less what it had once its libraries were imported.
 
 `--isa avx2|avx512` limits every tool to that instruction set (elimnet and PyTorch in f32).
 """
@@ -17,6 +18,7 @@ import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).parent
 NETWORKS = ["efficientnet_b0", "efficientnet_b0@80", "resnet18", "resnet18@128", "mobilenet_v3_large"]
@@ -42,23 +44,29 @@ def measurement(arguments, tool, work):
     command += ["--batch-size", str(work["batch_size"]), "--image-size", str(arguments.image_size), "--classes", "6"]
     command += ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
     environment = os.environ | LIMITS.get(arguments.isa, {})
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])["median_ms"]
+    with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(command, stdout=output, stderr=errors, text=True, env=environment)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0), errors.seek(0)
+        if process.returncode != 0:
+            sys.exit(f"{' '.join(command)}\n{errors.read()}")
+        measured = json.loads(output.read().splitlines()[-1])
+    return measured["median_ms"], measured.get("memory_mib", usage.ru_maxrss / 1024)
 
 
 def rounds(arguments, work, tools):
-    """Median times in milliseconds, a list for each tool."""
-    times = {tool: [] for tool in tools}
+    """Median times in milliseconds, a list for each tool, and the memory of each in MiB."""
+    times, memory = {tool: [] for tool in tools}, {}
     for turn in range(arguments.rounds):
         for tool in tools:
             if turn > 0 and sits_out(tool, times):
                 continue
-            times[tool].append(measurement(arguments, tool, work))
+            median, memory[tool] = measurement(arguments, tool, work)
+            times[tool].append(median)
             record = {"tool": tool, **work, "image_size": arguments.image_size, "isa": arguments.isa, "round": turn}
-            print(json.dumps(record | {"median_ms": times[tool][-1]}), flush=True)
-    return times
+            print(json.dumps(record | {"median_ms": median, "memory_mib": memory[tool]}), flush=True)
+    return times, memory
 
 
 def sits_out(tool, times):
@@ -75,18 +83,18 @@ def best(times, family):
 
 def compare(arguments, mode, batch_size, networks, tools):
     families = list(dict.fromkeys(tool.partition("-")[0] for tool in tools if not tool.startswith("elimnet")))
-    heading = " | ".join(f"{family} images/s (mode) | ours over it" for family in families)
-    lines = [f"\n{mode}, batch {batch_size}, {arguments.image_size} px", f"| network | elimnet images/s (mode) | {heading} |"]
+    heading = " | ".join(f"{family} images/s (mode), MiB | ours over it" for family in families)
+    lines = [f"\n{mode}, batch {batch_size}, {arguments.image_size} px", f"| network | elimnet images/s (mode), MiB | {heading} |"]
     lines.append("|---|---|" + "---|---|" * len(families))
     ratios = {family: [] for family in families}
     for name in networks:
-        times = rounds(arguments, {"mode": mode, "network": name, "batch_size": batch_size}, tools)
+        times, memory = rounds(arguments, {"mode": mode, "network": name, "batch_size": batch_size}, tools)
         tool, ours = best(times, "elimnet")
-        cells = [name, f"{batch_size / ours * 1e3:.1f} ({tool.removeprefix('elimnet-')})"]
+        cells = [name, f"{batch_size / ours * 1e3:.1f} ({tool.removeprefix('elimnet-')}), {memory[tool]:.0f}"]
         for family in families:
             tool, theirs = best(times, family)
             ratios[family].append(theirs / ours)
-            cells += [f"{batch_size / theirs * 1e3:.1f} ({tool.removeprefix(family + '-')})", f"{theirs / ours:.2f}"]
+            cells += [f"{batch_size / theirs * 1e3:.1f} ({tool.removeprefix(family + '-')}), {memory[tool]:.0f}", f"{theirs / ours:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr, flush=True)
     means = " | ".join(f"| {math.exp(statistics.mean(map(math.log, ratios[family]))):.2f}" for family in families)

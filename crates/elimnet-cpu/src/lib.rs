@@ -26,8 +26,9 @@ mod slabs;
 mod stages;
 mod training;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Precision};
@@ -48,6 +49,9 @@ pub struct CpuDevice {
 
 /// Looks for work between two of which a waiting thread lets its core rest.
 const PAUSES: usize = 4;
+
+/// How long to wait for a thread to wake up.
+const WAKING: Duration = Duration::from_micros(200);
 
 impl CpuDevice {
     /// A device of `threads` threads (0: as many as the machine has cores) and the best instruction set that is there,
@@ -127,36 +131,61 @@ impl CpuDevice {
     /// thread has woken up (some 30 µs).
     pub(crate) fn run_awake<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let Ok(_only) = self.awake.try_lock() else { return self.run(work) };
-        let is_done = AtomicBool::new(false);
+        let watch = Watch::default();
         self.pool.install(|| {
             let own = rayon::current_thread_index();
             rayon::scope(|scope| {
                 scope.spawn_broadcast(|_, context| {
                     if Some(context.index()) != own {
-                        look_for_work(&is_done);
+                        watch.keep();
                     }
                 });
-                let _until = SetOnDrop(&is_done);
+                watch.begin(self.threads() - 1);
+                let _until = EndOnDrop(&watch);
                 work()
             })
         })
     }
 }
 
-fn look_for_work(is_done: &AtomicBool) {
-    while !is_done.load(Ordering::Acquire) {
-        if rayon::yield_now() != Some(rayon::Yield::Executed) {
-            (0..PAUSES).for_each(|_| std::hint::spin_loop());
+/// Threads that are kept awake while some work lasts.
+#[derive(Default)]
+struct Watch {
+    awake: AtomicUsize,
+    has_begun: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl Watch {
+    /// Waits for the others to wake up, a while. Those that come later go back to sleep: they may have come from the middle of a
+    /// share of the work, waiting for another thread, and watching there would keep that share from ever being done.
+    fn begin(&self, others: usize) {
+        let start = Instant::now();
+        while self.awake.load(Ordering::Acquire) < others && start.elapsed() < WAKING {
+            std::hint::spin_loop();
+        }
+        self.has_begun.store(true, Ordering::Release);
+    }
+
+    fn keep(&self) {
+        if self.has_begun.load(Ordering::Acquire) {
+            return;
+        }
+        self.awake.fetch_add(1, Ordering::AcqRel);
+        while !self.has_ended.load(Ordering::Acquire) {
+            if rayon::yield_now() != Some(rayon::Yield::Executed) {
+                (0..PAUSES).for_each(|_| std::hint::spin_loop());
+            }
         }
     }
 }
 
-/// Sets its flag also where the work panics.
-struct SetOnDrop<'a>(&'a AtomicBool);
+/// Ends the watch also where the work panics.
+struct EndOnDrop<'a>(&'a Watch);
 
-impl Drop for SetOnDrop<'_> {
+impl Drop for EndOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
+        self.0.has_ended.store(true, Ordering::Release);
     }
 }
 

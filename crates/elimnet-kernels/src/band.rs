@@ -49,6 +49,11 @@ impl<'a> Band<'a> {
         self.pitch / self.window.stride[1]
     }
 
+    /// Positions that are walked for all lines, with those that are no windows.
+    pub(crate) fn positions(&self) -> usize {
+        (self.lines - 1) * self.windows_in_a_row() + self.window.grid[1]
+    }
+
     /// Values from a window to the next.
     pub(crate) fn window_distance(&self) -> usize {
         self.window.stride[1] * self.window.channels

@@ -3,8 +3,8 @@
 //! The sum runs over pixels, so both operands must be laid out anew: the left one turned, so that a channel's
 //! pixels follow each other, the right one with neighbouring pixels in pairs. The output gradient is turned,
 //! as it has no taps; of the input there are pairs that start at even and at odd pixels, so that every tap is
-//! one distance away and nothing is unrolled. Positions that are no windows hold zeros in the gradient. For a
-//! pointwise convolution the one with fewer channels is turned, which costs more.
+//! one distance away and nothing is unrolled, except for the smallest images. Positions that are no windows hold
+//! zeros in the gradient. For a pointwise convolution the one with fewer channels is turned, which costs more.
 //!
 //! A task takes some channels and a part of the pixels; parts depend on the shape alone and are added in order.
 
@@ -67,6 +67,11 @@ enum Layout {
     Unrolled,
 }
 
+/// Whether more than a third of the steps' positions would be no windows.
+fn wastes_steps(window: &Window, band: &Band<'_>) -> bool {
+    2 * band.positions().next_multiple_of(STEP) > 3 * window.grid[0] * window.grid[1]
+}
+
 struct Gradient<'a> {
     isa: Isa,
     unit: TileUnit,
@@ -117,7 +122,8 @@ impl<'a> Gradient<'a> {
         output_gradient: &'a [Bf16],
     ) -> Self {
         let window = window(conv);
-        let band = Band::new(&window, 1).filter(|band| band.fills_steps() && window.stride == [1, 1]);
+        let band = Band::new(&window, window.grid[0])
+            .filter(|band| band.fills_steps() && window.stride == [1, 1] && !wastes_steps(&window, band));
         let layout = match band {
             _ if window.is_pointwise() => Layout::Pixels,
             Some(band) => Layout::Band(band.windows_in_a_row()),

@@ -4,7 +4,8 @@
 //! pointwise convolution from the image itself, windows from a padded copy of a band of image rows
 //! ([`crate::band`]), in which every tap is one distance for all windows. Only where the channels don't fill
 //! whole steps are windows gathered, padded with zeros: a neighbour's infinity times a zero weight would be no
-//! number.
+//! number. Windows of the smallest images are gathered too, through all images: the ends of their lines would be a large
+//! share of every block.
 //!
 //! A task takes some rows of the output, through all columns, with its operands in the second-level cache. Each
 //! value's sum runs over the depth in one order, so how tasks are cut changes nothing.
@@ -13,6 +14,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::band::Band;
 use crate::conv2d::Conv2d;
 use crate::dense::{phase_window, window};
 use crate::element::{Bf16, Element};
@@ -44,12 +46,12 @@ pub(crate) fn forward<O: Element>(
     output: &mut [O],
 ) {
     let window = window(conv);
-    let (batch, grid) =
-        if window.is_pointwise() { (1, [window.rows(), 1]) } else { (window.batch, window.grid) };
+    let is_flat = is_flat(&window);
+    let (batch, grid) = if is_flat { (1, [window.rows(), 1]) } else { (window.batch, window.grid) };
     let channels = conv.out_channels;
     let line = grid[1] * channels;
     let target = Target { first: 0, image: grid[0] * line, line, pixel: channels };
-    let product = TileProduct { window, grid, panels, target };
+    let product = TileProduct { window, grid, is_flat, panels, target };
     let lines = Lines { batch, count: grid[0], length: line, step: 1 };
     multiply(isa, unit, input, &[product], lines, epilogue, output);
 }
@@ -77,14 +79,15 @@ pub(crate) fn input_gradient<I: Element>(
             line: conv.stride[0] * length,
             pixel: conv.stride[1] * channels,
         };
-        TileProduct { window, grid: window.grid, panels, target }
+        TileProduct { window, grid: window.grid, is_flat: false, panels, target }
     };
     let mut products: Vec<_> = Phase::reached(conv).zip(panels.iter().map(|p| &p[..])).map(product).collect();
     let mut lines = Lines { batch: conv.batch, count: conv.in_height, length, step: conv.stride[0] };
     if let [product] = &mut products[..]
         && conv.stride == [1, 1]
-        && product.window.is_pointwise()
+        && is_flat(&product.window)
     {
+        product.is_flat = true;
         product.window = product.window.flattened();
         product.grid = [product.window.rows(), 1];
         product.target = Target { first: 0, image: input_gradient.len(), line: channels, pixel: channels };
@@ -96,10 +99,19 @@ pub(crate) fn input_gradient<I: Element>(
 /// A window's rows times the panels of its groups.
 pub(crate) struct TileProduct<'a> {
     pub(crate) window: Window,
-    /// Rows and columns of windows in an image; a pointwise window is one column of one image.
+    /// Rows and columns of windows in an image; flat ones are one column of one image.
     pub(crate) grid: [usize; 2],
+    pub(crate) is_flat: bool,
     pub(crate) panels: &'a [TilePanels],
     pub(crate) target: Target,
+}
+
+/// Whether windows are walked through all images, one after the other, without lines: pixels themselves, and windows of images
+/// in which more than a fifth of the rows that products have (multiples of 8) would be none.
+fn is_flat(window: &Window) -> bool {
+    let band = Band::new(window, window.grid[0]);
+    let windows = window.grid[0] * window.grid[1];
+    window.is_pointwise() || band.is_some_and(|band| 4 * band.positions().next_multiple_of(8) > 5 * windows)
 }
 
 /// Where sums go in an output, in values.

@@ -346,7 +346,7 @@ impl TileProduct<'_> {
             return Source::Images;
         }
         let depth = self.panels[0].padded_depth();
-        match Band::new(&self.window, lines).filter(|_| !self.window.is_pointwise()) {
+        match Band::new(&self.window, lines).filter(|_| !self.is_flat) {
             Some(band) if band.fills_steps() => Source::Band(band),
             band => Source::Unrolled(depth, band),
         }

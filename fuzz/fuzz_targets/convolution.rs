@@ -1,0 +1,106 @@
+//! Convolutions of any geometry: `cargo +nightly fuzz run convolution`.
+//!
+//! All three passes, in f32 and bf16, on every instruction set of the machine, give what plain loops give: to the last bit, as
+//! operands are whole numbers of which no sum is rounded.
+#![no_main]
+
+use arbitrary::{Arbitrary, Unstructured};
+use elimnet_kernels::{
+    Bf16, Conv2d, Element, Epilogue, Isa, PackedFilter, Padding, conv2d, conv2d_input_gradient,
+    conv2d_weight_gradient, reference,
+};
+use libfuzzer_sys::fuzz_target;
+
+/// Products above which the plain loops take too long.
+const MOST_PRODUCTS: usize = 1 << 18;
+
+fuzz_target!(|bytes: &[u8]| {
+    let mut bytes = Unstructured::new(bytes);
+    let Ok(conv) = geometry(&mut bytes) else { return };
+    let Some(conv) = conv else { return };
+    let mut numbers = |length: usize| -> Vec<f32> {
+        (0..length).map(|_| f32::from(u8::arbitrary(&mut bytes).unwrap_or(3) % 3) - 1.0).collect()
+    };
+    let [input, weight, gradient] =
+        [conv.input_len(), conv.weight_len(), conv.output_len()].map(|length| numbers(length));
+    let expected = expected(&conv, &input, &weight, &gradient);
+    for isa in Isa::available() {
+        compare(isa, &conv, "f32", &expected, &passes::<f32>(isa, &conv, &input, &weight, &gradient));
+        compare(isa, &conv, "bf16", &expected, &passes::<Bf16>(isa, &conv, &input, &weight, &gradient));
+    }
+});
+
+fn geometry(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Option<Conv2d>> {
+    let groups = bytes.int_in_range(1..=40)?;
+    let per_group = [bytes.int_in_range(1..=70)?, bytes.int_in_range(1..=70)?];
+    let conv = Conv2d {
+        batch: bytes.int_in_range(1..=3)?,
+        in_height: bytes.int_in_range(1..=20)?,
+        in_width: bytes.int_in_range(1..=20)?,
+        in_channels: groups * per_group[0],
+        out_channels: groups * per_group[1],
+        kernel: [bytes.int_in_range(1..=7)?, bytes.int_in_range(1..=7)?],
+        stride: [bytes.int_in_range(1..=3)?, bytes.int_in_range(1..=3)?],
+        padding: Padding {
+            top: bytes.int_in_range(0..=4)?,
+            left: bytes.int_in_range(0..=4)?,
+            bottom: bytes.int_in_range(0..=4)?,
+            right: bytes.int_in_range(0..=4)?,
+        },
+        groups,
+    };
+    let Padding { top, left, bottom, right } = conv.padding;
+    let fits =
+        conv.kernel[0] <= conv.in_height + top + bottom && conv.kernel[1] <= conv.in_width + left + right;
+    Ok(Some(conv).filter(|conv| fits && conv.multiply_adds() <= MOST_PRODUCTS))
+}
+
+/// Output, input gradient, weight gradient.
+type Passes<T> = [Vec<T>; 3];
+
+fn expected(conv: &Conv2d, input: &[f32], weight: &[f32], gradient: &[f32]) -> Passes<f64> {
+    let [input, weight, gradient] = [input, weight, gradient]
+        .map(|values| values.iter().map(|value| f64::from(*value)).collect::<Vec<_>>());
+    let [mut output, mut d_input, mut d_weight] =
+        [conv.output_len(), conv.input_len(), conv.weight_len()].map(|length| vec![0.0; length]);
+    reference::conv2d(conv, &input, &weight, None, &mut output);
+    reference::conv2d_input_gradient(conv, &gradient, &weight, &mut d_input);
+    reference::conv2d_weight_gradient(conv, &input, &gradient, &mut d_weight);
+    [output, d_input, d_weight]
+}
+
+fn passes<E: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[f32],
+    weight: &[f32],
+    gradient: &[f32],
+) -> Passes<f32> {
+    let [input, gradient] =
+        [input, gradient].map(|values| values.iter().map(|value| E::from_f32(*value)).collect::<Vec<_>>());
+    let [mut output, mut d_input] = [conv.output_len(), conv.input_len()].map(|length| vec![E::ZERO; length]);
+    let mut d_weight = vec![f32::NAN; conv.weight_len()];
+    let forward = PackedFilter::<E>::forward(isa, conv, weight);
+    conv2d(isa, conv, &input, &forward, Epilogue::default(), &mut output);
+    let backward = PackedFilter::<E>::input_gradient(isa, conv, weight);
+    conv2d_input_gradient(isa, conv, &gradient, &backward, &mut d_input);
+    conv2d_weight_gradient(isa, conv, &input, &gradient, &mut d_weight);
+    let floats = |values: Vec<E>| values.into_iter().map(E::to_f32).collect();
+    [floats(output), floats(d_input), d_weight]
+}
+
+/// # Panics
+/// If anything differs. Sums of at most 256 need eight bits, which is what a bf16 has; larger ones are rounded as it rounds.
+fn compare(isa: Isa, conv: &Conv2d, element: &str, expected: &Passes<f64>, actual: &Passes<f32>) {
+    for (pass, (expected, actual)) in
+        ["output", "input gradient", "weight gradient"].iter().zip(expected.iter().zip(actual))
+    {
+        for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
+            let rounded = match element {
+                "bf16" if *pass != "weight gradient" => Bf16::from_f32(*expected as f32).to_f32(),
+                _ => *expected as f32,
+            };
+            assert_eq!(*actual, rounded, "{pass} of {conv:?} in {element} on {isa}, value {index}");
+        }
+    }
+}
