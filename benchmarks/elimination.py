@@ -4,8 +4,9 @@
     python benchmarks/elimination.py --table benchmarks/results/elimination.jsonl
 
 For each data set, backbone and seed: one scan with anchors predicts every cut; every stage cut (the last block of each number
-of channels) is fine-tuned in full by `elimnet train`; under three budgets of parameters `elimnet eliminate` is run too. One JSON line a
-measurement; a line that is in --done already is not measured again. The table has, over the stage cuts, Kendall's tau of
+of channels) is fine-tuned in full, from the head that is its probe (`elimnet eliminate --cuts CUT --anchors 0`: a scan, which counts for
+the first cut alone, and a training); under three budgets of parameters `elimnet eliminate` is run too. One JSON line a measurement; a
+line that is in --done already is not measured again. The table has, over the stage cuts, Kendall's tau of
 predicted and fine-tuned macro-F1, the regret of the cut that the prediction takes and of the deepest one that fits, and the time of
 `eliminate` against fine-tuning every stage cut.
 
@@ -16,6 +17,7 @@ import argparse
 import gzip
 import itertools
 import json
+import os
 import pathlib
 import statistics
 import struct
@@ -43,7 +45,7 @@ def subset(source, target, counts):
 def elimnet(arguments, command, *rest):
     line = [arguments.elimnet, command, *map(str, rest), "--threads", str(arguments.threads)]
     began = time.monotonic()
-    done = subprocess.run(line, capture_output=True, text=True)
+    done = subprocess.run(line, capture_output=True, text=True, env=os.environ | {"ELIMNET_CACHE": arguments.cache})
     if done.returncode != 0:
         sys.exit(f"{' '.join(line)}\n{done.stderr}")
     return done.stdout, time.monotonic() - began
@@ -67,13 +69,10 @@ def measure_scan(arguments, data, backbone, size, seed, folder):
 
 
 def measure_train(arguments, data, backbone, size, seed, cut, folder):
-    weights = pathlib.Path(arguments.weights) / f"{backbone}-tiny-imagenet.pth"
-    options = ["--model", f"{backbone}@{cut}", "--data", data, "--weights", weights, "--image-size", size, "--seed", seed, "--output", folder, "--format", "json"]
-    options += ["--epochs", arguments.epochs, "--batch-size", arguments.batch_size, "--learning-rate", arguments.learning_rate]
-    printed, seconds = elimnet(arguments, "train", *options)
-    summary = json.loads(printed)
-    scores = {split: summary[split]["macro_f1"] for split in ["validation", "test"] if summary[split]}
-    return {"wall_seconds": seconds, "parameters": summary["parameters"], "macro_f1": scores}
+    options = ["--cuts", cut, "--anchors", 0, "--no-proof", "--epochs", arguments.epochs, "--format", "json", "--output", folder]
+    printed, seconds = elimnet(arguments, "eliminate", *common(arguments, data, backbone, size, seed), *options)
+    winner = json.loads(printed)["winner"]
+    return {"wall_seconds": seconds, "parameters": winner["parameters"], "macro_f1": winner["macro_f1"]}
 
 
 def measure_eliminate(arguments, data, backbone, size, seed, budget, folder):
@@ -102,7 +101,7 @@ def run(arguments):
 
     settings = {name: getattr(arguments, name) for name in ["epochs", "batch_size", "learning_rate", "anchors", "anchor_epochs", "threads"]}
     with tempfile.TemporaryDirectory() as scratch:
-        data = {}
+        arguments.cache, data = f"{scratch}/cache", {}
         if arguments.trashnet:
             data["trashnet"] = (arguments.trashnet, arguments.trashnet_size)
         if arguments.fashion:
@@ -141,7 +140,7 @@ def evaluate(lines, key):
     stages = stage_cuts(own["scan",]["scan"]["cuts"])
     tuned = {cut["name"]: own["train", cut["name"]] for cut in stages if ("train", cut["name"]) in own}
     stages = [cut for cut in stages if cut["name"] in tuned]
-    score = {name: line["macro_f1"].get("test", line["macro_f1"]["validation"]) for name, line in tuned.items()}
+    score = {name: line["macro_f1"] for name, line in tuned.items()}
     every = sum(line["wall_seconds"] for line in tuned.values())
     regrets, static, gains, found = [], [], [], []
     for budget in budgets(stages):
@@ -199,8 +198,8 @@ def main():
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--anchors", type=int, default=3)
     parser.add_argument("--anchor-epochs", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--learning-rate", type=float, default=0.02)
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--learning-rate", type=float, default=0.01)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()

@@ -138,6 +138,9 @@ pub(crate) struct EliminateArgs {
     pub(crate) candidates: CandidateArgs,
     #[command(flatten)]
     pub(crate) budget: BudgetArgs,
+    /// Choose from these cuts alone, named as in a scan's table, several with commas between [default: all].
+    #[arg(long, value_name = "CUT,...", value_delimiter = ',')]
+    pub(crate) cuts: Vec<String>,
     /// Epochs of the full fine-tunes [default: the data YAML's, or 20].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: Option<u32>,

@@ -50,6 +50,7 @@ fn search(args: &EliminateArgs) -> anyhow::Result<()> {
     let scratch = tempfile::Builder::new().prefix("elimnet-rungs-").tempdir()?;
     let options = EliminateOptions {
         budget,
+        cuts: args.cuts.clone(),
         anchors: AnchorOptions {
             count: args.anchors as usize,
             epochs: (args.candidates.anchor_epochs as usize).min(subject.config.epochs),

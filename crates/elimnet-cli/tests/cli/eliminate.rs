@@ -113,6 +113,20 @@ fn no_network_fits_the_budget() {
 }
 
 #[test]
+fn a_choice_of_cuts_is_all_that_is_considered() {
+    let scene = scene();
+    let cuts = parse(&scene.ok("scan photos --backbone backbone.safetensors --image-size 32 --format json"));
+    let name = cuts["cuts"][1]["name"].as_str().expect("a name");
+    let record = parse(&scene.ok(&format!("{ELIMINATE} --cuts {name} --no-proof --format json")));
+    assert_eq!(record["winner"]["cut"], name);
+    let considered = record["considered"].as_array().expect("a list");
+    assert!(considered.len() == 1 && considered[0]["cut"] == name, "{record}");
+    let Outcome { code, stderr, .. } = scene.run(&format!("{ELIMINATE} --cuts {name},roof"));
+    assert!(code == Some(2) && stderr.contains("error: no cut is called `roof`\n"), "{stderr}");
+    assert!(stderr.contains(&format!("{name}, ")), "the hint names those that there are: {stderr}");
+}
+
+#[test]
 fn budgets_that_are_none_are_refused() {
     let scene = scene();
     let mut text = String::new();

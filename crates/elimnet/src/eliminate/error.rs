@@ -8,6 +8,14 @@ pub enum EliminationError {
     /// A scan or a fine-tune stopped.
     #[error(transparent)]
     Scan(#[from] ScanError),
+    /// There is no cut of a name that was asked for.
+    #[error("no cut is called `{name}`")]
+    UnknownCut {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        cuts: Vec<String>,
+    },
     /// No network keeps the budget: the answer is no.
     #[error("no network fits the budget: {}", list(bindings))]
     Infeasible {
@@ -26,6 +34,7 @@ impl EliminationError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Scan(error) => error.hint(),
+            Self::UnknownCut { cuts, .. } => Some(format!("there are {}", cuts.join(", "))),
             Self::Infeasible { .. } => {
                 Some("raise the limit, or try smaller images (--image-size) or another --backbone".to_owned())
             }

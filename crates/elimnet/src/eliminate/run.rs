@@ -23,6 +23,8 @@ use elimnet_arch::Network;
 pub struct EliminateOptions {
     /// What the winner may cost.
     pub budget: Budget,
+    /// The cuts to choose from, by [`CutRecord::address`]; all where it is empty.
+    pub cuts: Vec<String>,
     /// Short fine-tunes that correct the probes; they share their epochs with the first rung of successive halving.
     pub anchors: AnchorOptions,
     /// Candidates on the first rung.
@@ -37,6 +39,12 @@ pub struct EliminateOptions {
     pub root: PathBuf,
     /// Folder of the short fine-tunes' runs, for the caller to throw away.
     pub scratch: PathBuf,
+}
+
+impl EliminateOptions {
+    fn wants(&self, cut: &CutRecord) -> bool {
+        self.cuts.is_empty() || self.cuts.contains(&cut.address())
+    }
 }
 
 /// What an elimination came to.
@@ -121,21 +129,29 @@ impl Search<'_, '_, '_> {
     /// What keeps the budget of costs.
     fn feasible(&self) -> Result<Vec<Pick>, EliminationError> {
         let budget = &self.options.budget;
+        let wanted: Vec<Pick> =
+            Pick::all(&self.scans).filter(|pick| self.options.wants(pick.record(&self.scans))).collect();
+        let addresses = || Pick::all(&self.scans).map(|pick| pick.record(&self.scans).address());
+        if let Some(name) =
+            self.options.cuts.iter().find(|name| !addresses().any(|address| address == **name))
+        {
+            return Err(EliminationError::UnknownCut { name: name.clone(), cuts: addresses().collect() });
+        }
         let fits = |pick: &Pick| budget.allows(pick.record(&self.scans));
-        let feasible: Vec<Pick> = Pick::all(&self.scans).filter(fits).collect();
+        let feasible: Vec<Pick> = wanted.iter().copied().filter(fits).collect();
         if !feasible.is_empty() {
             return Ok(feasible);
         }
-        let named = Pick::all(&self.scans).map(|pick| (pick.name(&self.scans), pick.record(&self.scans)));
+        let named = wanted.iter().map(|pick| (pick.name(&self.scans), pick.record(&self.scans)));
         Err(EliminationError::Infeasible { bindings: budget.bindings(named) })
     }
 
     /// Anchors among what fits, for every backbone and image size.
     fn correct(&mut self) -> Result<(), EliminationError> {
-        let budget = self.options.budget;
+        let all = self.options;
         for ((backbone, options), scan) in self.pairs.iter().zip(&mut self.scans) {
             let (anchors, folder) = (self.options.anchors, &self.options.scratch);
-            let fits = |cut: &CutRecord| budget.allows(cut);
+            let fits = |cut: &CutRecord| all.wants(cut) && all.budget.allows(cut);
             correct(scan, backbone, options, anchors, &fits, self.recipe, folder, self.place)?;
         }
         for (index, scan) in self.scans.iter().enumerate() {
