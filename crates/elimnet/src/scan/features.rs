@@ -73,7 +73,7 @@ pub(crate) fn collect(
     Ok(pairs.map(|(train, validation)| CutFeatures { train, validation }).collect())
 }
 
-fn append(all: &mut Matrix, rows: Matrix, expected_rows: usize) {
+pub(super) fn append(all: &mut Matrix, rows: Matrix, expected_rows: usize) {
     if all.rows == 0 {
         all.columns = rows.columns;
         all.values.reserve_exact(rows.columns * expected_rows);

@@ -32,6 +32,7 @@ mod probe;
 mod record;
 mod run;
 mod score;
+mod settle;
 mod tridiagonal;
 mod tune;
 

@@ -10,6 +10,7 @@ use super::error::ScanError;
 use super::features::Pictures;
 use super::probe::LinearHead;
 use super::run::{Place, ScanEvent};
+use super::settle::settled_start;
 use crate::data::{Dataset, Order, Policy, Preprocessing, Split};
 use crate::evaluate::evaluate;
 use crate::model::{Provenance, load_model};
@@ -31,7 +32,7 @@ pub struct Recipe<'a> {
 pub(crate) struct FineTune<'a> {
     pub(crate) backbone: &'a Backbone,
     pub(crate) network: &'a Network,
-    /// What its classifier starts from.
+    /// What its classifier starts from, fitted once more to the statistics that training will have.
     pub(crate) head: Option<&'a LinearHead>,
     pub(crate) preprocessing: &'a Preprocessing,
     pub(crate) policy: Policy,
@@ -63,7 +64,10 @@ pub(crate) fn tune(
 ) -> Result<Tuned, ScanError> {
     let FineTune { network, epochs, purpose, .. } = *wanted;
     (place.events)(ScanEvent::Tuning { network: &network.name, epochs, purpose });
-    let start = wanted.backbone.start(network, wanted.head, wanted.seed);
+    let start = match wanted.head {
+        Some(head) => settled_start(wanted, head, recipe.augment_train, recipe.config.batch_size, place)?,
+        None => wanted.backbone.start(network, None, wanted.seed),
+    };
     let job = Job {
         setup: wanted.setup(recipe),
         dataset: place.dataset,
