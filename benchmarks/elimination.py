@@ -114,7 +114,7 @@ def run(arguments):
             stages = stage_cuts(cuts)
             for cut in stages:
                 once((*key, "train", cut["name"]), measure_train, *place, cut["name"])
-            for budget in budgets(stages):
+            for budget in [] if arguments.no_eliminate else budgets(stages):
                 once((*key, "eliminate", budget), measure_eliminate, *place, budget)
     return list(done.values())
 
@@ -162,6 +162,10 @@ def evaluate(lines, key):
     }
 
 
+def shown(value, form):
+    return format(value, form) if value == value else "-"
+
+
 def table(lines):
     keys = sorted({tuple(line["key"][:4]) for line in lines})
     results = {key: evaluate(lines, key) for key in keys if any(tuple(line["key"]) == (*key, "scan") for line in lines)}
@@ -170,7 +174,7 @@ def table(lines):
     for (data, backbone, size, seed), found in results.items():
         print(
             f"| {data} {size} | {backbone} | {seed} | {found['tau']:.2f} ({found['tau_probe']:.2f}) | {found['regret']:.3f} | {found['static']:.3f} "
-            f"| {found['eliminate']:.3f} | {found['speed']:.1f}x |"
+            f"| {shown(found['eliminate'], '.3f')} | {shown(found['speed'], '.1f')} |"
         )
     for name in ["regret", "static", "eliminate"]:
         values = [found[name] for found in results.values() if found[name] == found[name]]
@@ -200,6 +204,7 @@ def main():
     parser.add_argument("--anchor-epochs", type=int, default=2)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--no-eliminate", action="store_true", help="leave out the runs of eliminate: no times, tau and regrets all the same")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     arguments = parser.parse_args()
