@@ -8,7 +8,8 @@ use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
-/// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] is the only constructor.
+/// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] and [`Avx512::detect_bf16`] are the
+/// only constructors.
 ///
 /// Whether there is AVX512_BF16 too is a value, not a type: the only instruction of it that the generic kernels use rounds what
 /// they store, and all of them compiled twice would take minutes.
