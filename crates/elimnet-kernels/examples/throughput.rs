@@ -1,6 +1,7 @@
-//! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32 and bf16.
+//! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32, in bf16, and in bf16 by Winograd's
+//! algorithm where that is faster.
 //!
-//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16]`;
+//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16|winograd]`;
 //! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
 //! forward pass gathers moments, as in training.
 #![allow(clippy::print_stdout)] // what this program is for
@@ -9,7 +10,7 @@ use std::time::Instant;
 
 use elimnet_kernels::{
     Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, Padding, conv2d, conv2d_input_gradient,
-    conv2d_weight_gradient,
+    conv2d_weight_gradient, winograd_weight_gradient,
 };
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
@@ -54,6 +55,9 @@ fn main() {
             if is_wanted("bf16") {
                 measure::<Bf16>(isa, batch, "bf16", layer);
             }
+            if is_wanted("winograd") {
+                measure::<Bf16>(isa, batch, "winograd", layer);
+            }
         });
     }
 }
@@ -80,18 +84,26 @@ fn measure<E: Element>(
     let mut output = Aligned::<E>::noise(conv.output_len());
     let mut weight = Aligned::<f32>::noise(conv.weight_len());
     let [mut mean, mut variance] = [(); 2].map(|()| vec![0.0; out_channels]);
-    let filter = PackedFilter::<E>::forward(isa, &conv, weight.values());
+    let is_winograd = element == "winograd";
+    let pack = if is_winograd { PackedFilter::<E>::winograd_forward } else { PackedFilter::<E>::forward };
+    let filter = pack(isa, &conv, weight.values());
     let forward = best_seconds(|| {
         let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
         let epilogue = Epilogue { moments, ..Epilogue::default() };
         conv2d(isa, &conv, input.values(), &filter, epilogue, output.values_mut());
     });
-    let filter = PackedFilter::<E>::input_gradient(isa, &conv, weight.values());
+    let pack = if is_winograd {
+        PackedFilter::<E>::winograd_input_gradient
+    } else {
+        PackedFilter::<E>::input_gradient
+    };
+    let filter = pack(isa, &conv, weight.values());
     let backward = best_seconds(|| {
         conv2d_input_gradient(isa, &conv, output.values(), &filter, input.values_mut());
     });
+    let weight_gradient = if is_winograd { winograd_weight_gradient } else { conv2d_weight_gradient };
     let weights = best_seconds(|| {
-        conv2d_weight_gradient(isa, &conv, input.values(), output.values(), weight.values_mut());
+        weight_gradient(isa, &conv, input.values(), output.values(), weight.values_mut());
     });
     let rate = |seconds: f64| {
         format!("{:.3} ({:.2})", 2.0 * conv.multiply_adds() as f64 / seconds / 1e12, seconds * 1e3)

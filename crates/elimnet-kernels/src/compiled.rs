@@ -145,4 +145,5 @@ compiled! {
     fn softmax(isa: Isa, channels: usize, x: &[Self], y: &mut [Self]);
     fn softmax_gradient(isa: Isa, channels: usize, y: &[Self], dy: &[Self], dx: &mut [Self]);
     fn widen(isa: Isa, elements: &[Self], values: &mut [f32]);
+    fn winograd_weight_gradient(isa: Isa, conv: &Conv2d, x: &[Self], dy: &[Self], d_weight: &mut [f32]);
 }

@@ -1,19 +1,19 @@
 //! Convolution: the problem's description and the three passes over it.
 //!
 //! Each pass is a matrix product over the patches that a window sees ([`crate::window`]), except where every
-//! channel is on its own ([`crate::depthwise`]). Winograd's and FFT algorithms were left out: their rounding
-//! has no bound as tight, and the bf16 tiles to come gain nothing from them.
+//! channel is on its own ([`crate::depthwise`]), or the caller takes fewer products for larger rounding errors
+//! ([`crate::winograd`]).
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::filter::{Layout, PackedFilter};
+use crate::filter::{Layout, PackedFilter, Phase};
 use crate::isa::Isa;
 use crate::{dense, depthwise, weight_gradient};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     element::{Bf16, narrow, widen},
     threads::Scratch,
-    tile_gradient, tile_product,
+    tile_gradient, tile_product, winograd,
 };
 
 /// Zeros around each image, in pixels.
@@ -191,6 +191,10 @@ pub(crate) fn convolve<I: Element, O: Element>(
                 tile_product::forward(isa, *unit, conv, input, &products[0], epilogue, output);
             });
         }
+        #[cfg(target_arch = "x86_64")]
+        Layout::Winograd(unit, matrices) => with_bf16(isa, input, |input| {
+            winograd::multiply(isa, *unit, dense::window(conv), input, matrices, epilogue, output);
+        }),
     }
 }
 
@@ -249,6 +253,13 @@ pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
         Layout::Tiles(unit, products) => with_bf16(isa, output_gradient, |output_gradient| {
             tile_product::input_gradient(isa, *unit, conv, output_gradient, products, input_gradient);
         }),
+        #[cfg(target_arch = "x86_64")]
+        Layout::Winograd(unit, matrices) => with_bf16(isa, output_gradient, |output_gradient| {
+            for phase in Phase::reached(conv) {
+                let (window, epilogue) = (dense::phase_window(conv, &phase), Epilogue::default());
+                winograd::multiply(isa, *unit, window, output_gradient, matrices, epilogue, input_gradient);
+            }
+        }),
     }
 }
 
@@ -269,6 +280,33 @@ pub fn conv2d_weight_gradient<E: Element>(
     output_gradient: &[E],
     weight_gradient: &mut [f32],
 ) {
+    convolve_weight_gradient(isa, conv, input, output_gradient, weight_gradient);
+}
+
+/// As [`conv2d_weight_gradient`], by Winograd's algorithm where that takes less time.
+///
+/// # Accuracy
+/// Sums of up to four pixels, and of up to four output gradients, are then rounded to bf16 before they are multiplied.
+///
+/// # Panics
+/// As [`conv2d_weight_gradient`].
+pub fn winograd_weight_gradient<E: Element>(
+    isa: Isa,
+    conv: &Conv2d,
+    input: &[E],
+    output_gradient: &[E],
+    weight_gradient: &mut [f32],
+) {
+    #[cfg(target_arch = "x86_64")]
+    if let (Some(unit), Some(input), Some(output_gradient)) =
+        (isa.tile_unit(), E::as_bf16(input), E::as_bf16(output_gradient))
+        && winograd::suits(unit, conv)
+        && !output_gradient.is_empty()
+    {
+        conv.check(input.len(), output_gradient.len());
+        assert_eq!(weight_gradient.len(), conv.weight_len(), "length of the weight gradient of {conv:?}");
+        return winograd::weight_gradient(isa, unit, conv, input, output_gradient, weight_gradient);
+    }
     convolve_weight_gradient(isa, conv, input, output_gradient, weight_gradient);
 }
 

@@ -8,7 +8,7 @@ use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::pack::{Packed, Right};
 #[cfg(target_arch = "x86_64")]
-use crate::{simd::tiles::TileUnit, tile_pack::TilePanels};
+use crate::{simd::tiles::TileUnit, tile_pack::TilePanels, winograd};
 
 /// A convolution's weight laid out for one pass, element type and instruction set; the batch size may change.
 ///
@@ -44,7 +44,7 @@ pub struct PackedFilter<E> {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pass {
+pub(crate) enum Pass {
     Forward,
     InputGradient,
 }
@@ -59,6 +59,17 @@ pub(crate) enum Layout {
     /// The same for tiles.
     #[cfg(target_arch = "x86_64")]
     Tiles(TileUnit, Vec<Vec<TilePanels>>),
+    /// Transformed, for each place of a transformed tile.
+    #[cfg(target_arch = "x86_64")]
+    Winograd(TileUnit, Vec<TilePanels>),
+}
+
+/// How sums of products are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Algorithm {
+    Direct,
+    /// Winograd's where it is faster.
+    Fastest,
 }
 
 impl<E: Element> PackedFilter<E> {
@@ -70,7 +81,18 @@ impl<E: Element> PackedFilter<E> {
     /// # Panics
     /// If the weight's length is not that of `conv`, or the groups don't divide the channels.
     pub fn forward(isa: Isa, conv: &Conv2d, weight: &[f32]) -> Self {
-        Self::new(isa, conv, Pass::Forward, weight)
+        Self::new(isa, conv, Pass::Forward, Algorithm::Direct, weight)
+    }
+
+    /// As [`PackedFilter::forward`], for [`crate::conv2d`] by Winograd's algorithm where that takes less time.
+    ///
+    /// # Accuracy
+    /// Sums of up to four pixels, and of up to nine weights, are then rounded to bf16 before they are multiplied.
+    ///
+    /// # Panics
+    /// As [`PackedFilter::forward`].
+    pub fn winograd_forward(isa: Isa, conv: &Conv2d, weight: &[f32]) -> Self {
+        Self::new(isa, conv, Pass::Forward, Algorithm::Fastest, weight)
     }
 
     /// Packs `weight` for [`crate::conv2d_input_gradient`].
@@ -81,7 +103,18 @@ impl<E: Element> PackedFilter<E> {
     /// # Panics
     /// As [`PackedFilter::forward`].
     pub fn input_gradient(isa: Isa, conv: &Conv2d, weight: &[f32]) -> Self {
-        Self::new(isa, conv, Pass::InputGradient, weight)
+        Self::new(isa, conv, Pass::InputGradient, Algorithm::Direct, weight)
+    }
+
+    /// As [`PackedFilter::input_gradient`], by Winograd's algorithm where that takes less time.
+    ///
+    /// # Accuracy
+    /// As [`PackedFilter::winograd_forward`].
+    ///
+    /// # Panics
+    /// As [`PackedFilter::forward`].
+    pub fn winograd_input_gradient(isa: Isa, conv: &Conv2d, weight: &[f32]) -> Self {
+        Self::new(isa, conv, Pass::InputGradient, Algorithm::Fastest, weight)
     }
 
     /// Packs the `[out_features, in_features]` `weight` for [`crate::linear`].
@@ -100,22 +133,26 @@ impl<E: Element> PackedFilter<E> {
         Self::input_gradient(isa, &sizes.pointwise(), weight)
     }
 
-    fn new(isa: Isa, conv: &Conv2d, pass: Pass, weight: &[f32]) -> Self {
+    fn new(isa: Isa, conv: &Conv2d, pass: Pass, algorithm: Algorithm, weight: &[f32]) -> Self {
         conv.check_channels();
         let conv = Conv2d { batch: 0, ..*conv };
         let layout = if conv.is_depthwise() {
             Layout::Depthwise(vec![0.0; conv.weight_len()])
         } else {
-            Self::dense_layout(isa, &conv, pass)
+            Self::dense_layout(isa, &conv, pass, algorithm)
         };
         let mut filter = Self { isa, conv, pass, layout, element: PhantomData };
         filter.repack(weight);
         filter
     }
 
-    fn dense_layout(isa: Isa, conv: &Conv2d, pass: Pass) -> Layout {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one algorithm"))]
+    fn dense_layout(isa: Isa, conv: &Conv2d, pass: Pass, algorithm: Algorithm) -> Layout {
         #[cfg(target_arch = "x86_64")]
         if let Some(unit) = isa.tile_unit().filter(|_| E::as_f32(&[]).is_none()) {
+            if algorithm == Algorithm::Fastest && winograd::suits(unit, conv) {
+                return Layout::Winograd(unit, winograd::room(conv, pass));
+            }
             return Layout::Tiles(unit, Self::room(conv, pass, TilePanels::new));
         }
         Layout::Dense(Self::room(conv, pass, |depth, columns| Packed::new(isa, depth, columns)))
@@ -152,6 +189,8 @@ impl<E: Element> PackedFilter<E> {
             Layout::Tiles(_, products) => {
                 fill(conv, self.pass, weight, products, |packed, right| packed.fill(self.isa, right));
             }
+            #[cfg(target_arch = "x86_64")]
+            Layout::Winograd(_, matrices) => winograd::fill(self.isa, conv, self.pass, weight, matrices),
         }
     }
 
@@ -162,6 +201,8 @@ impl<E: Element> PackedFilter<E> {
             Layout::Dense(products) => products.iter().flatten().map(Packed::bytes).sum(),
             #[cfg(target_arch = "x86_64")]
             Layout::Tiles(_, products) => products.iter().flatten().map(TilePanels::bytes).sum(),
+            #[cfg(target_arch = "x86_64")]
+            Layout::Winograd(_, matrices) => matrices.iter().map(TilePanels::bytes).sum(),
         }
     }
 

@@ -50,11 +50,15 @@ mod tile_rows;
 mod unroll;
 mod weight_gradient;
 mod window;
+#[cfg(target_arch = "x86_64")]
+mod winograd;
 
 pub use activation::{Activation, activate, activate_in_place, activation_gradient};
 pub use columns::column_sums;
 pub use compiled::Kernels;
-pub use conv2d::{Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient};
+pub use conv2d::{
+    Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient, winograd_weight_gradient,
+};
 pub use element::{Bf16, Element, narrow, widen};
 pub use elementwise::{Images, add, add_assign, scale_channels, scale_channels_scale_gradient};
 pub use epilogue::{Epilogue, Moments};

@@ -10,6 +10,8 @@
 
 mod operands;
 
+pub(crate) use operands::PairRows;
+
 use std::ops::Range;
 
 use rayon::prelude::*;

@@ -14,4 +14,5 @@ mod oracle {
     mod optimizer;
     mod pooling;
     mod run;
+    mod winograd;
 }

@@ -155,12 +155,12 @@ impl Gradient<'_> {
 
 /// `paired[row / 2][column][row % 2] = source[row][column]`, zeros where there is no such row or column; a paired
 /// row is as wide as whole tiles.
-struct PairRows<'a> {
-    source: &'a [Bf16],
-    distance: usize,
-    rows: usize,
-    width: usize,
-    paired: &'a mut [Bf16],
+pub(crate) struct PairRows<'a> {
+    pub(crate) source: &'a [Bf16],
+    pub(crate) distance: usize,
+    pub(crate) rows: usize,
+    pub(crate) width: usize,
+    pub(crate) paired: &'a mut [Bf16],
 }
 
 impl Kernel for PairRows<'_> {

@@ -1,0 +1,332 @@
+//! Convolutions of 3 x 3 windows with 16 products for four outputs instead of 36: Winograd's minimal filtering, F(2 x 2, 3 x 3).
+//!
+//! A tile of four outputs sees 4 x 4 pixels. Pixels and filter are transformed to 16 values each, so that for each of the 16
+//! places the channels are one matrix product ([`crate::tile_pack`]); the 16 products are transformed back
+//! to four outputs. The transforms are additions alone, and their results stay in the second-level cache.
+//!
+//! Transformed values are rounded to bf16 once more than a direct convolution rounds, so this is for training, and for the
+//! caller to ask for. Larger tiles save more products and lose more bits than bf16 has.
+//!
+//! # Source
+//! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, §4.1. The gradient to the filter is the
+//! transposed algorithm.
+
+mod gradient;
+mod transform;
+
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::conv2d::Conv2d;
+use crate::element::{Bf16, Element};
+use crate::epilogue::{Epilogue, MomentParts, PartMoments};
+use crate::filter::Pass;
+use crate::isa::Isa;
+use crate::pack::Right;
+use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
+use crate::threads::{Scratch, piece_length, pieces};
+use crate::tile_finish::{FinishBlock, finish};
+use crate::tile_pack::{TilePanel, TilePanels};
+use crate::window::Window;
+
+pub(crate) use gradient::weight_gradient;
+use transform::{Inverse, Pixels, TransformFilter, TransformPixels};
+
+/// Places of a transformed tile, and so products.
+pub(crate) const PLACES: usize = 16;
+/// Rows and columns of outputs in a tile.
+const SIDE: usize = 2;
+/// Rows and columns of a transformed tile.
+const SPAN: usize = 4;
+
+/// Transformed values of the pixels that tiles are multiplied from at once: half of a second-level cache of 1 MiB.
+const CHUNK_LENGTH: usize = 256 << 10;
+/// Most tiles of a chunk.
+const CHUNK: usize = 2 * BLOCK;
+/// Most tiles of a task.
+const TASK_TILES: usize = 8 * BLOCK;
+/// Tasks to cut a product into where its size allows it.
+const TASKS: usize = 8;
+/// f32 values from a place's block of sums to the next; not a multiple of 4 KiB, which would be one set of the cache.
+const SUMS: usize = BLOCK * BLOCK + TILE;
+/// f32 values of a line of outputs of a block's tiles.
+const LINE: usize = SIDE * BLOCK * BLOCK;
+
+/// Whether this algorithm is made for `conv`, and takes less time than a direct one.
+///
+/// Not on AMX: its products are so fast that transforms would cost as much.
+pub(crate) fn suits(unit: TileUnit, conv: &Conv2d) -> bool {
+    let is_square = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1;
+    let fills_blocks = [conv.in_channels, conv.out_channels].iter().all(|count| count.is_multiple_of(BLOCK));
+    // Tiles that stick out of the images save nothing.
+    let saves = |[height, width]: [usize; 2]| {
+        let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
+        5 * PLACES * tiles <= 4 * 9 * height * width
+    };
+    matches!(unit, TileUnit::Dot(_))
+        && is_square
+        && fills_blocks
+        && saves([conv.in_height, conv.in_width])
+        && saves([conv.out_height(), conv.out_width()])
+}
+
+/// Room for the matrices of `pass`.
+pub(crate) fn room(conv: &Conv2d, pass: Pass) -> Vec<TilePanels> {
+    let [depth, columns] = match pass {
+        Pass::Forward => [conv.in_channels, conv.out_channels],
+        Pass::InputGradient => [conv.out_channels, conv.in_channels],
+    };
+    (0..PLACES).map(|_| TilePanels::new(depth, columns)).collect()
+}
+
+/// Transforms and packs the `[out_channels, 3, 3, in_channels]` `weight`.
+pub(crate) fn fill(isa: Isa, conv: &Conv2d, pass: Pass, weight: &[f32], matrices: &mut [TilePanels]) {
+    let channels = conv.in_channels;
+    matrices.par_iter_mut().enumerate().for_each(|(place, panels)| {
+        let mut values = Scratch::<f32>::new(conv.out_channels * channels);
+        // The gradient of the input slides the filter turned by half a circle: its rows and columns change places.
+        let turned = |index: usize| match pass {
+            Pass::Forward => index,
+            Pass::InputGradient => [3, 1, 2, 0][index],
+        };
+        let place = [turned(place / SPAN), turned(place % SPAN)];
+        isa.run(TransformFilter { weight, channels, place, values: &mut values });
+        match pass {
+            Pass::Forward => panels.fill(isa, Right::Transposed(&values)),
+            Pass::InputGradient => {
+                panels.fill(isa, Right::Rows(&|depth| &values[depth * channels..][..channels]));
+            }
+        }
+    });
+}
+
+/// `output = epilogue(windows of input · matrices)`; `window` as for a direct product.
+pub(crate) fn multiply<O: Element>(
+    isa: Isa,
+    unit: TileUnit,
+    window: Window,
+    input: &[Bf16],
+    matrices: &[TilePanels],
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
+) {
+    let product = Product { isa, unit, tiling: Tiling::new(window), input, matrices, epilogue: &epilogue };
+    let tiling = &product.tiling;
+    let (strips, channels) = (tiling.strips(), matrices[0].columns);
+    let even = strips.div_ceil(TASKS);
+    let task_strips = piece_length(strips, (TASK_TILES / tiling.across).clamp(1, even));
+    let task = |index: usize| index * task_strips..strips.min((index + 1) * task_strips);
+    let tasks = strips.div_ceil(task_strips);
+    let pixels = |index: usize| tiling.pixels(task(index));
+    let mut rest = output;
+    let mut outputs = Vec::with_capacity(tasks);
+    for index in 0..tasks {
+        let (output, others) = rest.split_at_mut(pixels(index) * channels);
+        outputs.push(output);
+        rest = others;
+    }
+    let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(tasks), channels);
+    let work = outputs.into_par_iter().zip(moments.parts(tasks)).enumerate();
+    work.for_each(|(index, (output, part))| product.run(task(index), part, output));
+    if let Some(wanted) = epilogue.moments {
+        moments.combine(pixels, wanted);
+    }
+}
+
+/// The outputs of a window as tiles, strip after strip.
+struct Tiling {
+    window: Window,
+    /// Strips of an image.
+    down: usize,
+    /// Tiles of a strip.
+    across: usize,
+}
+
+/// Some tiles of one strip.
+struct Run {
+    strip: usize,
+    /// Of the strip.
+    tiles: Range<usize>,
+    /// Tiles before them, of those that were asked for.
+    first: usize,
+}
+
+impl Tiling {
+    fn new(window: Window) -> Self {
+        let [down, across] = window.grid.map(|length| length.div_ceil(SIDE));
+        Self { window, down, across }
+    }
+
+    fn strips(&self) -> usize {
+        self.window.batch * self.down
+    }
+
+    /// Image and first output row of a strip.
+    fn position(&self, strip: usize) -> [usize; 2] {
+        [strip / self.down, SIDE * (strip % self.down)]
+    }
+
+    /// Outputs before those of a strip.
+    fn pixels_before(&self, strip: usize) -> usize {
+        let ([image, row], [height, width]) = (self.position(strip), self.window.grid);
+        (image * height + row) * width
+    }
+
+    /// Outputs of strips.
+    fn pixels(&self, strips: Range<usize>) -> usize {
+        self.pixels_before(strips.end) - self.pixels_before(strips.start)
+    }
+
+    /// Outputs of a run, down and across.
+    fn shape(&self, run: &Run) -> [usize; 2] {
+        let ([_, row], [height, width]) = (self.position(run.strip), self.window.grid);
+        [SIDE.min(height - row), width.min(SIDE * run.tiles.end) - SIDE * run.tiles.start]
+    }
+
+    /// `tiles`, counted through all images, by strips.
+    fn runs(&self, tiles: Range<usize>) -> impl Iterator<Item = Run> + use<> {
+        let across = self.across;
+        (tiles.start / across..tiles.end.div_ceil(across)).map(move |strip| {
+            let first = tiles.start.max(strip * across);
+            let end = tiles.end.min((strip + 1) * across);
+            Run { strip, tiles: first - strip * across..end - strip * across, first: first - tiles.start }
+        })
+    }
+
+    /// The pixels of `images` that a run sees, from the channel `first_channel` on.
+    fn pixels_of<'a>(&self, images: &'a [Bf16], run: &Run, first_channel: usize) -> Pixels<'a, SPAN> {
+        let Window { image: [height, width], channels, origin, .. } = self.window;
+        let [image, row] = self.position(run.strip);
+        let line = |tap: usize| {
+            let y = (row + tap) as isize + origin[0];
+            let is_inside = (0..height as isize).contains(&y);
+            is_inside.then(|| &images[(image * height + y as usize) * width * channels + first_channel..])
+        };
+        Pixels {
+            lines: std::array::from_fn(line),
+            first: (SIDE * run.tiles.start) as isize + origin[1],
+            width,
+            distance: channels,
+        }
+    }
+}
+
+struct Product<'a, O> {
+    isa: Isa,
+    unit: TileUnit,
+    tiling: Tiling,
+    input: &'a [Bf16],
+    matrices: &'a [TilePanels],
+    epilogue: &'a Epilogue<'a, O>,
+}
+
+/// What a task writes to.
+struct Output<'a, 'm, O> {
+    values: &'a mut [O],
+    /// Outputs before the task's.
+    pixels_before: usize,
+    part: Option<PartMoments<'m>>,
+}
+
+impl<O: Element> Product<'_, O> {
+    fn run(&self, strips: Range<usize>, part: Option<PartMoments<'_>>, values: &mut [O]) {
+        let tiles = self.unit.configure();
+        let depth = self.matrices[0].depth;
+        let longest = (CHUNK_LENGTH / PLACES / depth / BLOCK * BLOCK).clamp(BLOCK, CHUNK);
+        let place = longest * depth + STEP;
+        let mut transformed = Scratch::<Bf16>::new(PLACES * place);
+        let mut output = Output { values, pixels_before: self.tiling.pixels_before(strips.start), part };
+        if let Some(part) = &mut output.part {
+            part.start();
+        }
+        let first = strips.start * self.tiling.across;
+        for chunk in pieces(strips.len() * self.tiling.across, longest) {
+            let chunk = first + chunk.start..first + chunk.end;
+            for run in self.tiling.runs(chunk.clone()) {
+                self.isa.run(TransformPixels {
+                    pixels: self.tiling.pixels_of(self.input, &run, 0),
+                    channels: depth,
+                    tiles: run.tiles.len(),
+                    transformed: &mut transformed[run.first * depth..],
+                    place,
+                    tile: depth,
+                });
+            }
+            self.multiply_chunk(&tiles, chunk, &transformed, place, &mut output);
+        }
+    }
+
+    /// Transformed tiles by all matrices, a block of both at a time.
+    fn multiply_chunk(
+        &self,
+        tiles: &Tiles,
+        chunk: Range<usize>,
+        transformed: &[Bf16],
+        place: usize,
+        output: &mut Output<'_, '_, O>,
+    ) {
+        let depth = self.matrices[0].depth;
+        let steps = Steps::of_panel((0..depth).step_by(STEP));
+        let mut sums = Scratch::<f32>::new(PLACES * SUMS);
+        let mut panels: Vec<_> = self.matrices.iter().map(TilePanels::panels).collect();
+        while let Some(panels) = panels.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>() {
+            for first in (0..chunk.len()).step_by(BLOCK) {
+                let rows = BLOCK.min(chunk.len() - first);
+                for (index, (panel, sums)) in panels.iter().zip(sums.chunks_exact_mut(SUMS)).enumerate() {
+                    let Some(sums) = sums.first_chunk_mut() else { continue };
+                    let values = &transformed[index * place + first * depth..];
+                    let block = TileBlock {
+                        left: Operand { values, row: depth, second: TILE * depth },
+                        right: panel.right,
+                        steps: &steps,
+                        shape: Shape { rows, across: panel.tiles },
+                    };
+                    tiles.multiply(block, First::Zero, sums);
+                }
+                let block = chunk.start + first..chunk.start + first + rows;
+                self.finish_block(block, &panels[0], &sums, output);
+            }
+        }
+    }
+
+    /// Takes the sums of a block of tiles to where they belong.
+    fn finish_block(
+        &self,
+        block: Range<usize>,
+        panel: &TilePanel<'_>,
+        sums: &[f32],
+        output: &mut Output<'_, '_, O>,
+    ) {
+        let channels = self.matrices[0].columns;
+        let columns = panel.first_column..panel.first_column + panel.columns;
+        let mut lines = Scratch::<f32>::new(SIDE * LINE);
+        for run in self.tiling.runs(block) {
+            let lines = lines.split_at_mut(LINE);
+            let sums = &sums[run.first * BLOCK..];
+            self.isa.run(Inverse { sums, tiles: run.tiles.len(), lines: [&mut *lines.0, &mut *lines.1] });
+            let [height, width] = self.tiling.shape(&run);
+            for (row, line) in [lines.0, lines.1].into_iter().enumerate().take(height) {
+                let pixel = self.tiling.pixels_before(run.strip)
+                    + row * self.tiling.window.grid[1]
+                    + SIDE * run.tiles.start;
+                let place = (pixel - output.pixels_before) * channels + columns.start;
+                finish(
+                    self.isa,
+                    self.epilogue.activation,
+                    FinishBlock {
+                        sums: line,
+                        rows: width,
+                        columns: panel.columns,
+                        bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),
+                        shortcut: self.epilogue.shortcut.map(|s| &s[pixel * channels + columns.start..]),
+                        shortcut_pixel: channels,
+                        part: output.part.as_mut().map(|part| part.channels(columns.clone())),
+                        output: &mut output.values[place..],
+                        pixel: channels,
+                    },
+                );
+            }
+        }
+    }
+}

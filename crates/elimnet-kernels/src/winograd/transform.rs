@@ -1,0 +1,276 @@
+//! The four transforms: of pixels, of filters, of output gradients, and from products back to outputs.
+//!
+//! With `B`, `G` and `A` of the paper, and everything by rows first, then by columns. Helpers are functions, not closures: these
+//! are not always compiled with the wide registers.
+
+use super::{LINE, PLACES, SIDE, SPAN, SUMS};
+use crate::element::Bf16;
+use crate::simd::tiles::BLOCK;
+use crate::simd::{Kernel, Simd};
+
+/// Lines of an image that tiles see, each from its first pixel on; none where the line is outside.
+pub(super) struct Pixels<'a, const LINES: usize> {
+    pub(super) lines: [Option<&'a [Bf16]>; LINES],
+    /// Column of the first tile's first pixel; outside where negative.
+    pub(super) first: isize,
+    /// Pixels of a line.
+    pub(super) width: usize,
+    /// Values from a pixel to the next.
+    pub(super) distance: usize,
+}
+
+impl<const LINES: usize> Pixels<'_, LINES> {
+    /// A column of pixels, zeros where it is outside.
+    #[inline(always)]
+    fn column<S: Simd>(&self, simd: S, x: isize, channel: usize) -> [S::Vector; LINES] {
+        let mut column = [simd.splat(0.0); LINES];
+        if x >= 0 && (x as usize) < self.width {
+            let place = x as usize * self.distance + channel;
+            for (value, line) in column.iter_mut().zip(&self.lines) {
+                if let Some(line) = line {
+                    *value = simd.load_bf16(&line[place..]);
+                }
+            }
+        }
+        column
+    }
+}
+
+/// `Bᵀ d`
+#[inline(always)]
+fn spread<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 4] {
+    [simd.subtract(a, c), simd.add(b, c), simd.subtract(c, b), simd.subtract(b, d)]
+}
+
+/// `A y`
+#[inline(always)]
+fn spread_gradient<S: Simd>(simd: S, [a, b]: [S::Vector; 2]) -> [S::Vector; 4] {
+    [a, simd.add(a, b), simd.subtract(a, b), simd.subtract(simd.splat(0.0), b)]
+}
+
+/// `Aᵀ m`
+#[inline(always)]
+fn gather<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 2] {
+    [simd.add(simd.add(a, b), c), simd.subtract(simd.subtract(b, c), d)]
+}
+
+/// `Gᵀ m`
+#[inline(always)]
+fn gather_filter<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 3] {
+    let half = simd.splat(0.5);
+    let (sum, difference) = (simd.multiply(half, simd.add(b, c)), simd.multiply(half, simd.subtract(b, c)));
+    [simd.add(a, sum), difference, simd.add(sum, d)]
+}
+
+/// Row `index` of the columns.
+#[inline(always)]
+fn row<V: Copy, const ROWS: usize, const COLUMNS: usize>(
+    columns: &[[V; ROWS]; COLUMNS],
+    index: usize,
+) -> [V; COLUMNS] {
+    let mut row = [columns[0][index]; COLUMNS];
+    for (value, column) in row.iter_mut().zip(columns) {
+        *value = column[index];
+    }
+    row
+}
+
+/// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
+pub(super) struct TransformPixels<'a> {
+    pub(super) pixels: Pixels<'a, SPAN>,
+    /// A multiple of a block's columns.
+    pub(super) channels: usize,
+    pub(super) tiles: usize,
+    pub(super) transformed: &'a mut [Bf16],
+    /// From a place to the next.
+    pub(super) place: usize,
+    /// From a tile to the next.
+    pub(super) tile: usize,
+}
+
+impl Kernel for TransformPixels<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { pixels, channels, tiles, transformed, place, tile } = self;
+        for channel in (0..channels).step_by(S::LANES) {
+            let mut x = pixels.first;
+            let mut next = [
+                spread(simd, pixels.column(simd, x, channel)),
+                spread(simd, pixels.column(simd, x + 1, channel)),
+            ];
+            for index in 0..tiles {
+                x += SIDE as isize;
+                let columns = [
+                    next[0],
+                    next[1],
+                    spread(simd, pixels.column(simd, x, channel)),
+                    spread(simd, pixels.column(simd, x + 1, channel)),
+                ];
+                next = [columns[2], columns[3]];
+                let target = &mut transformed[index * tile + channel..];
+                for y in 0..SPAN {
+                    let values = spread(simd, row(&columns, y));
+                    for (x, value) in values.into_iter().enumerate() {
+                        simd.store_bf16(value, &mut target[(y * SPAN + x) * place..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `transformed[place][tile][channel] = (A y Aᵀ)[place]`, of one register's width of channels.
+pub(super) struct TransformGradient<'a> {
+    pub(super) pixels: Pixels<'a, SIDE>,
+    pub(super) channels: usize,
+    pub(super) tiles: usize,
+    pub(super) transformed: &'a mut [Bf16],
+    /// From a place to the next.
+    pub(super) place: usize,
+    /// From a tile to the next.
+    pub(super) tile: usize,
+}
+
+impl Kernel for TransformGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { pixels, channels, tiles, transformed, place, tile } = self;
+        for index in 0..tiles {
+            let x = pixels.first + (SIDE * index) as isize;
+            for channel in (0..channels).step_by(S::LANES) {
+                let columns = [
+                    spread_gradient(simd, pixels.column(simd, x, channel)),
+                    spread_gradient(simd, pixels.column(simd, x + 1, channel)),
+                ];
+                let target = &mut transformed[index * tile + channel..];
+                for y in 0..SPAN {
+                    let values = spread_gradient(simd, row(&columns, y));
+                    for (x, value) in values.into_iter().enumerate() {
+                        simd.store_bf16(value, &mut target[(y * SPAN + x) * place..]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `lines[y][2 · tile + x][column] = (Aᵀ m A)[y][x]` for the blocks' columns.
+pub(super) struct Inverse<'a> {
+    /// From the first tile's row of the first place on; places are `SUMS` apart.
+    pub(super) sums: &'a [f32],
+    pub(super) tiles: usize,
+    pub(super) lines: [&'a mut [f32]; SIDE],
+}
+
+impl Kernel for Inverse<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { sums, tiles, lines: [upper, lower] } = self;
+        assert!(tiles <= BLOCK && upper.len() == LINE && lower.len() == LINE);
+        for tile in 0..tiles {
+            for column in (0..BLOCK).step_by(S::LANES) {
+                let sums = &sums[tile * BLOCK + column..];
+                let mut columns = [[simd.splat(0.0); SIDE]; SPAN];
+                for (x, column) in columns.iter_mut().enumerate() {
+                    let mut products = [simd.splat(0.0); SPAN];
+                    for (y, product) in products.iter_mut().enumerate() {
+                        *product = simd.load(&sums[(y * SPAN + x) * SUMS..]);
+                    }
+                    *column = gather(simd, products);
+                }
+                let [above, below] = [gather(simd, row(&columns, 0)), gather(simd, row(&columns, 1))];
+                for x in 0..SIDE {
+                    let place = (SIDE * tile + x) * BLOCK + column;
+                    simd.store(above[x], &mut upper[place..]);
+                    simd.store(below[x], &mut lower[place..]);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of `G`.
+const FILTER: [[f32; 3]; SPAN] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+
+/// `values[filter][channel] = (G g Gᵀ)[place]`
+pub(super) struct TransformFilter<'a> {
+    /// `[filter, 3, 3, channel]`
+    pub(super) weight: &'a [f32],
+    pub(super) channels: usize,
+    /// Row and column.
+    pub(super) place: [usize; 2],
+    pub(super) values: &'a mut [f32],
+}
+
+impl Kernel for TransformFilter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { weight, channels, place, values } = self;
+        let [down, across] = place.map(|place| FILTER[place]);
+        for (filter, values) in weight.chunks_exact(9 * channels).zip(values.chunks_exact_mut(channels)) {
+            for (index, values) in values.chunks_exact_mut(S::LANES).enumerate() {
+                let mut sum = simd.splat(0.0);
+                for tap in 0..9 {
+                    let factor = down[tap / 3] * across[tap % 3];
+                    if factor != 0.0 {
+                        let value = simd.load(&filter[tap * channels + index * S::LANES..]);
+                        sum = simd.mul_add(simd.splat(factor), value, sum);
+                    }
+                }
+                simd.store(sum, values);
+            }
+        }
+    }
+}
+
+/// `gradient[tap][channel] = (Gᵀ m G)[tap]` for the channels of one filter, `m` summed over parts.
+pub(super) struct GatherFilter<'a> {
+    /// Each part's sums of the filter, from a block's columns on.
+    pub(super) sums: &'a [f32],
+    pub(super) parts: usize,
+    /// From a part to the next.
+    pub(super) part: usize,
+    /// From a place to the next.
+    pub(super) place: usize,
+    /// From the block's first channel on.
+    pub(super) gradient: &'a mut [f32],
+    /// Channels of the filter.
+    pub(super) channels: usize,
+}
+
+impl Kernel for GatherFilter<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Self { sums, parts, part, place, gradient, channels } = self;
+        for column in (0..BLOCK).step_by(S::LANES) {
+            let mut products = [simd.splat(0.0); PLACES];
+            for (index, product) in products.iter_mut().enumerate() {
+                for number in 0..parts {
+                    let sums = &sums[number * part + index * place + column..];
+                    *product = simd.add(*product, simd.load(sums));
+                }
+            }
+            let mut columns = [[simd.splat(0.0); 3]; SPAN];
+            for (x, column) in columns.iter_mut().enumerate() {
+                let products =
+                    [products[x], products[SPAN + x], products[2 * SPAN + x], products[3 * SPAN + x]];
+                *column = gather_filter(simd, products);
+            }
+            for y in 0..3 {
+                for (x, value) in gather_filter(simd, row(&columns, y)).into_iter().enumerate() {
+                    simd.store(value, &mut gradient[(y * 3 + x) * channels + column..]);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,300 @@
+//! Winograd's algorithm against plain loops: exactly where nothing is rounded, within its own bound elsewhere.
+
+use elimnet_kernels::{
+    Bf16, Conv2d, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient, reference,
+    winograd_weight_gradient,
+};
+
+use super::compare::{first_difference, gamma, within};
+use super::geometries::{padded, square};
+use super::run::{Numbers, on_every_isa, widen};
+
+/// Unit roundoff of bf16.
+const ROUNDING: f64 = 1.0 / 256.0;
+
+/// Even and odd sides, paddings, strips and blocks that end within a chunk, tasks and parts, many channels.
+fn cases() -> Vec<Conv2d> {
+    let wide = Conv2d { in_height: 4, ..square(2, 22, [32, 32], 3, 1) };
+    vec![
+        square(1, 2, [32, 32], 3, 1),
+        square(1, 4, [32, 64], 3, 1),
+        square(2, 7, [64, 32], 3, 1),
+        square(3, 8, [32, 32], 3, 1),
+        square(1, 30, [32, 32], 3, 1),
+        square(40, 7, [32, 64], 3, 1),
+        square(2, 6, [512, 32], 3, 1),
+        square(2, 6, [32, 160], 3, 1),
+        padded(0, 0, 0, 0, square(2, 9, [32, 32], 3, 1)),
+        padded(2, 2, 2, 2, square(2, 6, [32, 32], 3, 1)),
+        padded(1, 0, 0, 2, square(2, 10, [32, 32], 3, 1)),
+        wide,
+    ]
+}
+
+struct Operands {
+    input: Vec<f32>,
+    weight: Vec<f32>,
+    output_gradient: Vec<f32>,
+}
+
+/// Output, input gradient, weight gradient.
+const PASSES: [&str; 3] = ["output", "input gradient", "weight gradient"];
+
+fn expected(conv: &Conv2d, operands: &Operands) -> [Vec<f64>; 3] {
+    let [input, weight, gradient] =
+        [&operands.input, &operands.weight, &operands.output_gradient].map(|values| widen(values));
+    let mut results =
+        [conv.output_len(), conv.input_len(), conv.weight_len()].map(|length| vec![0.0; length]);
+    reference::conv2d(conv, &input, &weight, None, &mut results[0]);
+    reference::conv2d_input_gradient(conv, &gradient, &weight, &mut results[1]);
+    reference::conv2d_weight_gradient(conv, &input, &gradient, &mut results[2]);
+    results
+}
+
+fn narrow(values: &[f32]) -> Vec<Bf16> {
+    values.iter().map(|value| Bf16::from_f32(*value)).collect()
+}
+
+fn run(isa: Isa, conv: &Conv2d, operands: &Operands, pass: usize) -> Vec<f32> {
+    let [input, gradient] = [&operands.input, &operands.output_gradient].map(|values| narrow(values));
+    let stale = |length: usize| vec![Bf16::from_f32(f32::NAN); length];
+    let floats = |values: Vec<Bf16>| values.into_iter().map(Bf16::to_f32).collect();
+    match pass {
+        0 => {
+            let filter = PackedFilter::winograd_forward(isa, conv, &operands.weight);
+            let mut output = stale(conv.output_len());
+            conv2d(isa, conv, &input, &filter, Epilogue::default(), &mut output);
+            floats(output)
+        }
+        1 => {
+            let filter = PackedFilter::winograd_input_gradient(isa, conv, &operands.weight);
+            let mut d_input = stale(conv.input_len());
+            conv2d_input_gradient(isa, conv, &gradient, &filter, &mut d_input);
+            floats(d_input)
+        }
+        _ => {
+            let mut d_weight = vec![f32::NAN; conv.weight_len()];
+            winograd_weight_gradient(isa, conv, &input, &gradient, &mut d_weight);
+            d_weight
+        }
+    }
+}
+
+/// Whole numbers; the weights' are multiples of 4, as the filter's transform halves twice.
+fn integers(conv: &Conv2d, seed: u64) -> Operands {
+    let mut numbers = Numbers::new(seed);
+    Operands {
+        input: numbers.integers(conv.input_len()),
+        weight: numbers.integers(conv.weight_len()).into_iter().map(|value| 4.0 * value).collect(),
+        output_gradient: numbers.integers(conv.output_len()),
+    }
+}
+
+#[test]
+fn exact_on_small_integers() {
+    for (seed, conv) in cases().iter().enumerate() {
+        let operands = integers(conv, seed as u64);
+        for (pass, expected) in expected(conv, &operands).into_iter().enumerate() {
+            let rounded = |value: &f64| match pass {
+                2 => *value,
+                _ => f64::from(Bf16::from_f32(*value as f32).to_f32()),
+            };
+            let rounded: Vec<_> = expected.iter().map(rounded).collect();
+            for (isa, actual) in on_every_isa(|isa| run(isa, conv, &operands, pass)) {
+                let difference = first_difference(&actual, &rounded);
+                assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
+            }
+        }
+    }
+}
+
+/// Matrices of F(2 x 2, 3 x 3), without signs.
+const B: [[f64; 4]; 4] =
+    [[1.0, 0.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 0.0], [0.0, 1.0, 0.0, 1.0]];
+const G: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0.0, 0.0, 1.0]];
+const A: [[f64; 2]; 4] = [[1.0, 0.0], [1.0, 1.0], [1.0, 1.0], [0.0, 1.0]];
+
+/// What the products of transformed magnitudes come to, for the three passes.
+fn magnitudes(conv: &Conv2d, operands: &Operands) -> [Vec<f64>; 3] {
+    let [input, weight, gradient] =
+        [&operands.input, &operands.weight, &operands.output_gradient].map(|values| widen(values));
+    let swapped = Conv2d {
+        in_height: conv.out_height(),
+        in_width: conv.out_width(),
+        in_channels: conv.out_channels,
+        out_channels: conv.in_channels,
+        padding: elimnet_kernels::Padding {
+            top: 2 - conv.padding.top,
+            left: 2 - conv.padding.left,
+            bottom: 2 - conv.padding.bottom,
+            right: 2 - conv.padding.right,
+        },
+        ..*conv
+    };
+    let mut turned = vec![0.0; weight.len()];
+    for (index, value) in weight.iter().enumerate() {
+        let [out, tap, channel] =
+            [index / (9 * conv.in_channels), index / conv.in_channels % 9, index % conv.in_channels];
+        turned[(channel * 9 + 8 - tap) * conv.out_channels + out] = value.abs();
+    }
+    let mut results =
+        [conv.output_len(), conv.input_len(), conv.weight_len()].map(|length| vec![0.0; length]);
+    every_product(conv, &input, &mut |image, [y, x], out, [i, j], channel, pixel| {
+        let filter = |tap: usize| weight[(out * 9 + tap) * conv.in_channels + channel].abs();
+        let taps: f64 = (0..9).map(|tap| G[i][tap / 3] * G[j][tap % 3] * filter(tap)).sum();
+        let mut gradients = 0.0;
+        for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            if y + a < conv.out_height() && x + b < conv.out_width() {
+                let place = ((image * conv.out_height() + y + a) * conv.out_width() + x + b)
+                    * conv.out_channels
+                    + out;
+                results[0][place] += A[i][a] * A[j][b] * taps * pixel;
+                gradients += A[i][a] * A[j][b] * gradient[place].abs();
+            }
+        }
+        for tap in 0..9 {
+            let place = (out * 9 + tap) * conv.in_channels + channel;
+            results[2][place] += G[i][tap / 3] * G[j][tap % 3] * pixel * gradients;
+        }
+    });
+    every_product(&swapped, &gradient, &mut |image, [y, x], out, [i, j], channel, pixel| {
+        let filter = |tap: usize| turned[(out * 9 + tap) * swapped.in_channels + channel];
+        let taps: f64 = (0..9).map(|tap| G[i][tap / 3] * G[j][tap % 3] * filter(tap)).sum();
+        for (a, b) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            if y + a < conv.in_height && x + b < conv.in_width {
+                let place =
+                    ((image * conv.in_height + y + a) * conv.in_width + x + b) * conv.in_channels + out;
+                results[1][place] += A[i][a] * A[j][b] * taps * pixel;
+            }
+        }
+    });
+    results
+}
+
+/// Image, first output of the tile, output channel, place, input channel, magnitude of the transformed pixel.
+type Product<'a> = dyn FnMut(usize, [usize; 2], usize, [usize; 2], usize, f64) + 'a;
+
+fn every_product(conv: &Conv2d, input: &[f64], product: &mut Product<'_>) {
+    let pixel = |image: usize, y: isize, x: isize, channel: usize| {
+        let is_inside = (0..conv.in_height as isize).contains(&y) && (0..conv.in_width as isize).contains(&x);
+        let place = (image * conv.in_height) as isize + y;
+        let place = (place * conv.in_width as isize + x) * conv.in_channels as isize + channel as isize;
+        if is_inside { input[place as usize].abs() } else { 0.0 }
+    };
+    for image in 0..conv.batch {
+        for y in (0..conv.out_height()).step_by(2) {
+            for x in (0..conv.out_width()).step_by(2) {
+                for channel in 0..conv.in_channels {
+                    for (i, j) in (0..16).map(|place| (place / 4, place % 4)) {
+                        let mut sum = 0.0;
+                        for (a, b) in (0..16).map(|place| (place / 4, place % 4)) {
+                            let top = (y + a) as isize - conv.padding.top as isize;
+                            let left = (x + b) as isize - conv.padding.left as isize;
+                            sum += B[i][a] * B[j][b] * pixel(image, top, left, channel);
+                        }
+                        for out in 0..conv.out_channels {
+                            product(image, [y, x], out, [i, j], channel, sum);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Both operands of a product are rounded to bf16 once they are transformed; the rest is f32.
+#[test]
+fn rounds_within_the_bound() {
+    let cases = [
+        square(2, 7, [32, 32], 3, 1),
+        square(1, 8, [32, 64], 3, 1),
+        padded(0, 1, 2, 1, square(2, 6, [64, 32], 3, 1)),
+    ];
+    for (seed, conv) in cases.iter().enumerate() {
+        let mut numbers = Numbers::new(seed as u64);
+        let mut reals =
+            |length| numbers.reals(length).into_iter().map(|v| Bf16::from_f32(v).to_f32()).collect();
+        let operands = Operands {
+            input: reals(conv.input_len()),
+            weight: reals(conv.weight_len()),
+            output_gradient: reals(conv.output_len()),
+        };
+        let (expected, magnitudes) = (expected(conv, &operands), magnitudes(conv, &operands));
+        for pass in 0..3 {
+            // Four additions of each operand, its products' sum, sixteen additions back.
+            let terms = [conv.in_channels, conv.out_channels, conv.output_len()][pass] + 40;
+            let relative = 2.0 * ROUNDING + ROUNDING * ROUNDING + gamma(terms);
+            let stored = if pass == 2 { 0.0 } else { ROUNDING };
+            let bounds: Vec<_> = magnitudes[pass]
+                .iter()
+                .zip(&expected[pass])
+                .map(|(magnitude, value)| {
+                    relative * magnitude + stored * (value.abs() + relative * magnitude)
+                })
+                .collect();
+            for (isa, actual) in on_every_isa(|isa| run(isa, conv, &operands, pass)) {
+                let difference = within(&actual, &expected[pass], &bounds);
+                assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
+            }
+        }
+    }
+}
+
+#[test]
+fn statistics_and_shortcuts_are_those_of_the_sums() {
+    let conv = square(3, 9, [32, 64], 3, 1);
+    let operands = integers(&conv, 3);
+    let [sums, ..] = expected(&conv, &operands);
+    let shortcut: Vec<f32> = Numbers::new(4).integers(conv.output_len());
+    let bias: Vec<f32> = (0..64).map(|channel| channel as f32).collect();
+    let biased: Vec<f64> =
+        sums.iter().enumerate().map(|(index, sum)| sum + f64::from(bias[index % 64])).collect();
+    let outputs = biased.iter().zip(&shortcut).map(|(sum, shortcut)| sum + f64::from(*shortcut));
+    let outputs: Vec<f64> = outputs.map(|value| f64::from(Bf16::from_f32(value as f32).to_f32())).collect();
+    let (mean, variance) = reference::batch_statistics(64, &biased);
+    for (isa, actual) in on_every_isa(|isa| {
+        let filter = PackedFilter::winograd_forward(isa, &conv, &operands.weight);
+        let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; 64]);
+        let mut output = vec![Bf16::ZERO; conv.output_len()];
+        let epilogue = Epilogue {
+            bias: Some(&bias),
+            shortcut: Some(&narrow(&shortcut)),
+            moments: Some(Moments { mean: &mut mean, variance: &mut variance }),
+            ..Epilogue::default()
+        };
+        conv2d(isa, &conv, &narrow(&operands.input), &filter, epilogue, &mut output);
+        [mean, variance, output.into_iter().map(Bf16::to_f32).collect()].concat()
+    }) {
+        let (statistics, values) = actual.split_at(128);
+        assert_eq!(first_difference(values, &outputs), None, "{isa}");
+        let bounds: Vec<_> = variance.iter().map(|variance| variance.sqrt() * 1e-5).collect();
+        assert_eq!(within(&statistics[..64], &mean, &bounds), None, "mean, {isa}");
+        let bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
+        assert_eq!(within(&statistics[64..], &variance, &bounds), None, "variance, {isa}");
+    }
+}
+
+/// The tests above would pass without a line of the algorithm: its filters are larger.
+#[test]
+fn it_is_taken_where_it_is_faster() {
+    struct Case {
+        conv: Conv2d,
+        is_taken: bool,
+    }
+    let cases = [
+        Case { conv: square(1, 8, [64, 64], 3, 1), is_taken: true },
+        Case { conv: square(1, 7, [32, 96], 3, 1), is_taken: true },
+        Case { conv: square(1, 1, [64, 64], 3, 1), is_taken: false },
+        Case { conv: square(1, 8, [64, 48], 3, 1), is_taken: false },
+        Case { conv: square(1, 8, [64, 64], 3, 2), is_taken: false },
+        Case { conv: square(1, 8, [64, 64], 5, 1), is_taken: false },
+        Case { conv: super::geometries::grouped(2, square(1, 8, [64, 64], 3, 1)), is_taken: false },
+    ];
+    let Some(isa) = Isa::from_name("avx512bf16") else { return };
+    for Case { conv, is_taken } in cases {
+        let weight = vec![1.0; conv.weight_len()];
+        let direct = PackedFilter::<Bf16>::forward(isa, &conv, &weight).bytes();
+        let fastest = PackedFilter::<Bf16>::winograd_forward(isa, &conv, &weight).bytes();
+        assert_eq!(fastest > direct, is_taken, "{conv:?}");
+    }
+}
