@@ -187,7 +187,7 @@ impl BackwardCall<'_> {
         let Call { isa, geometry, step, .. } = self.call;
         let shape = geometry.conv(step, &conv.conv);
         let (input, gradient) = (arena.read(self.input(0)), arena.read(self.place(convolved_gradient)));
-        A::conv2d_weight_gradient(isa, &shape, input, gradient, &mut gradients[conv.weight]);
+        A::winograd_weight_gradient(isa, &shape, input, gradient, &mut gradients[conv.weight]);
         if let Some(bias) = conv.bias {
             A::column_sums(isa, gradient, &mut gradients[bias]);
         }

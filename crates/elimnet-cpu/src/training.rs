@@ -160,8 +160,9 @@ impl<A: Kernels> Pair<A> {
             Kind::Conv(ConvStep { conv, .. }) => {
                 let shape = geometry.conv(step, conv);
                 Self {
-                    forward: PackedFilter::forward(isa, &shape, weight),
-                    backward: with_gradient.then(|| PackedFilter::input_gradient(isa, &shape, weight)),
+                    forward: PackedFilter::winograd_forward(isa, &shape, weight),
+                    backward: with_gradient
+                        .then(|| PackedFilter::winograd_input_gradient(isa, &shape, weight)),
                 }
             }
             _ => {
