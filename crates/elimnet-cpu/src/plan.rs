@@ -187,7 +187,7 @@ impl Compiler {
     /// Adds the steps of a block; gives the value that leaves it.
     fn block(&mut self, index: usize, block: &Block, shapes: &[Shape], input: ValueId) -> ValueId {
         let alias = self.aliases(block);
-        let graph = BlockGraph::new(block, &alias);
+        let graph = BlockGraph::new(block, &alias, self.plan.is_vector[input]);
         let mut chains = self.chains(index, block, &graph);
         let mut values = vec![usize::MAX; block.layers.len() + 1];
         values[0] = input;
@@ -206,9 +206,29 @@ impl Compiler {
                 }
             };
             let inputs = inputs.into_iter().map(|value: usize| values[value]).collect();
+            let inputs = self.kept_alike(index, &kind, inputs);
             values[position + 1] = self.push(index, kind, inputs, shapes[position]);
         }
         values[alias[block.layers.len()]]
+    }
+
+    /// Inputs that can be combined: a sum's are kept alike, a scale is a vector. Where one is an image of one pixel, its
+    /// average is itself, as a vector.
+    fn kept_alike(&mut self, block: usize, kind: &Kind, mut inputs: Vec<ValueId>) -> Vec<ValueId> {
+        let is_vector = |value: ValueId| self.plan.is_vector[value];
+        let wanted: &[usize] = match kind {
+            Kind::Add if is_vector(inputs[0]) != is_vector(inputs[1]) => &[0, 1],
+            Kind::Scale => &[1],
+            _ => &[],
+        };
+        for &position in wanted {
+            let value = inputs[position];
+            if !self.plan.is_vector[value] {
+                let shape = self.plan.shapes[value];
+                inputs[position] = self.push(block, Kind::GlobalAvgPool, vec![value], shape);
+            }
+        }
+        inputs
     }
 
     fn push(&mut self, block: usize, kind: Kind, inputs: Vec<ValueId>, shape: Shape) -> ValueId {
@@ -279,7 +299,7 @@ impl Compiler {
                 Op::BatchNorm(norm) if step.norm.is_none() && !step.shortcut => {
                     step.norm = Some(NormStep { norm: norm.clone(), weight: tensors[next] });
                 }
-                Op::Add if !step.shortcut => {
+                Op::Add if !step.shortcut && graph.sums_are_kept_alike(next) => {
                     step.shortcut = true;
                     let own = chain.layers[chain.layers.len() - 1] + 1;
                     chain.inputs.extend(graph.inputs[next].iter().copied().filter(|&value| value != own));
@@ -325,10 +345,12 @@ struct BlockGraph {
     inputs: Vec<Vec<usize>>,
     /// Layers that read each local value (idle ones left out); the block's output has an extra reader.
     readers: Vec<Vec<usize>>,
+    /// Whether each local value is a vector; of a sum of both kinds, see [`Compiler::kept_alike`].
+    is_vector: Vec<bool>,
 }
 
 impl BlockGraph {
-    fn new(block: &Block, alias: &[usize]) -> Self {
+    fn new(block: &Block, alias: &[usize], input_is_vector: bool) -> Self {
         let inputs: Vec<Vec<usize>> = block
             .layers
             .iter()
@@ -341,7 +363,21 @@ impl BlockGraph {
             }
         }
         readers[alias[block.layers.len()]].push(usize::MAX);
-        Self { inputs, readers }
+        let mut is_vector = vec![input_is_vector];
+        for (layer, inputs) in block.layers.iter().zip(&inputs) {
+            is_vector.push(match layer.op {
+                Op::GlobalAvgPool | Op::Linear(_) => true,
+                Op::Add => inputs.iter().any(|&value| is_vector[value]),
+                _ => is_vector[inputs[0]],
+            });
+        }
+        Self { inputs, readers, is_vector }
+    }
+
+    /// Whether both values that layer `position` adds are vectors, or both are not.
+    fn sums_are_kept_alike(&self, position: usize) -> bool {
+        let [left, right] = [0, 1].map(|input| self.is_vector[self.inputs[position][input]]);
+        left == right
     }
 
     /// The layer that alone reads the output of layer `position`.

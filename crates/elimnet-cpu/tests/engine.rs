@@ -2,7 +2,7 @@
 
 mod support;
 
-use elimnet_arch::{Network, zoo};
+use elimnet_arch::{BlockBuilder, Conv2d, Network, Op, Padding, Value, zoo};
 use elimnet_cpu::CpuDevice;
 use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Precision, Step, Training, Weights};
 use elimnet_testing::formula;
@@ -37,35 +37,70 @@ fn loss_at(network: &Network, images: &Images, direction: &[Vec<f32>], distance:
     loss(&engine.forward(images, 5).unwrap())
 }
 
+fn check_gradients(network: &Network, images: &Images) {
+    let name = &network.name;
+    let mut engine = engine(network);
+    engine.start_training(&sgd(network)).unwrap();
+    let logits = engine.forward(images, 5).unwrap();
+    engine.backward(&signs(logits.rows, logits.columns)).unwrap();
+    let gradients = engine.gradients();
+    let norm = |values: &[f32]| values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
+    let total = gradients.iter().map(|gradient| norm(&gradient.values)).sum::<f64>().sqrt();
+    assert!(total > 0.0 && total.is_finite(), "{name}: gradient norm {total}");
+    // Along the gradient the loss rises by its norm.
+    let direction: Vec<Vec<f32>> = network
+        .tensors()
+        .iter()
+        .map(|spec| match gradients.iter().find(|gradient| gradient.name == spec.name) {
+            Some(gradient) => {
+                gradient.values.iter().map(|&value| (f64::from(value) / total) as f32).collect()
+            }
+            None => vec![0.0; spec.len()],
+        })
+        .collect();
+    let h = 1e-4;
+    let [up, down] = [h, -h].map(|distance| loss_at(network, images, &direction, distance));
+    let slope = (up - down) / (2.0 * f64::from(h));
+    assert!((slope / total - 1.0).abs() < 0.02, "{name}: slope {slope}, gradient norm {total}");
+}
+
 #[test]
 fn gradients_of_every_network_are_derivatives() {
     for name in zoo::NAMES {
         let network = zoo::by_name(name, 4).unwrap();
         let network = if name == "vgg11" { network.cut_at("features.20").unwrap() } else { network };
-        let images = images(4, 64);
-        let mut engine = engine(&network);
-        engine.start_training(&sgd(&network)).unwrap();
-        let logits = engine.forward(&images, 5).unwrap();
-        engine.backward(&signs(logits.rows, logits.columns)).unwrap();
-        let gradients = engine.gradients();
-        let norm = |values: &[f32]| values.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
-        let total = gradients.iter().map(|gradient| norm(&gradient.values)).sum::<f64>().sqrt();
-        assert!(total > 0.0 && total.is_finite(), "{name}: gradient norm {total}");
-        // Along the gradient the loss rises by its norm.
-        let direction: Vec<Vec<f32>> = network
-            .tensors()
-            .iter()
-            .map(|spec| match gradients.iter().find(|gradient| gradient.name == spec.name) {
-                Some(gradient) => {
-                    gradient.values.iter().map(|&value| (f64::from(value) / total) as f32).collect()
-                }
-                None => vec![0.0; spec.len()],
-            })
-            .collect();
-        let h = 1e-4;
-        let [up, down] = [h, -h].map(|distance| loss_at(&network, &images, &direction, distance));
-        let slope = (up - down) / (2.0 * f64::from(h));
-        assert!((slope / total - 1.0).abs() < 0.02, "{name}: slope {slope}, gradient norm {total}");
+        check_gradients(&network, &images(4, 64));
+    }
+}
+
+/// An image of one pixel, and averages of a larger one, which are kept apart.
+#[test]
+fn one_pixel_and_averages_can_be_combined() {
+    type Combine = fn(&mut BlockBuilder, Value, Value) -> Value;
+    let combine: [(&str, Combine); 4] = [
+        ("pixel + averages", |block, pixel, averages| block.add(pixel, averages)),
+        ("averages + pixel", |block, pixel, averages| block.add(averages, pixel)),
+        ("averages · pixel", |block, pixel, averages| block.scale(averages, pixel)),
+        ("pixel · averages", |block, pixel, averages| block.scale(pixel, averages)),
+    ];
+    for (name, combine) in combine {
+        let mut block = BlockBuilder::new("mixed", "Mixed");
+        let averages = block.function(Op::GlobalAvgPool, Value::INPUT);
+        let valid = Conv2d { padding: Padding::default(), ..Conv2d::square(3, 3, 8, 1) };
+        let pixel = block.conv("mixed.conv", valid, Value::INPUT);
+        combine(&mut block, pixel, averages);
+        let network = Network {
+            name: name.to_owned(),
+            blocks: vec![block.build()],
+            pretrained_as: None,
+            ..zoo::resnet18(4)
+        };
+        let network = network.cut_after(0);
+        check_gradients(&network, &images(4, 8));
+        for precision in PRECISIONS {
+            let logits = engine_with(&network, 2, precision).infer(&images(2, 8)).unwrap();
+            assert!(logits.values.iter().all(|logit| logit.is_finite()), "{name} in {precision}");
+        }
     }
 }
 
