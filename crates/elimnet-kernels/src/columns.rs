@@ -8,12 +8,11 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::threads;
 
 /// Length that folded rows have at least.
 const FOLDED_LENGTH: usize = 128;
@@ -106,7 +105,7 @@ pub(crate) fn sweep<
         let inputs = inputs.map(|values| &values[place.values.clone()]);
         isa.run(Rows { channels, length: place.values.len(), function, parameters, inputs, outputs })
     };
-    let parts: Vec<_> = tasks.into_par_iter().map(run).collect();
+    let parts = threads::map(tasks, &run);
     for (place, part) in places.iter().zip(&parts) {
         for (sums, part) in sums.iter_mut().zip(part.chunks_exact(channels)) {
             let sums = &mut sums[place.image * channels..][..channels];

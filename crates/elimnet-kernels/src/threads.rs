@@ -107,6 +107,13 @@ pub(crate) fn piece_length(count: usize, longest: usize) -> usize {
     count.div_ceil(count.div_ceil(longest).max(1)).max(1)
 }
 
+/// What `run` makes of each item, in order.
+///
+/// Not generic over `run`: the plumbing of the tasks is compiled once for each type of item, not for each kernel.
+pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, run: &(dyn Fn(T) -> R + Sync)) -> Vec<R> {
+    items.into_par_iter().map(run).collect()
+}
+
 /// Adds `parts`, one after the other, to `sum`.
 pub(crate) fn add_parts(sum: &mut [f32], parts: &[f32]) {
     let length = sum.len();

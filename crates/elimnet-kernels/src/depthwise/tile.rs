@@ -5,8 +5,6 @@
 //! read and written in their order. Tiles that reach over the image's edge take their source from a small
 //! copy with zeros around it; so do those that are cut off by the output's edge, and store less.
 
-use rayon::prelude::*;
-
 use crate::activation::{AnyActivation, Function};
 use crate::conv2d::Conv2d;
 use crate::element::Element;
@@ -14,6 +12,7 @@ use crate::epilogue::Epilogue;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
 use crate::statistics::TaskMoments;
+use crate::threads;
 
 /// Output rows and columns of a tile.
 pub(crate) const ROWS: usize = 2;
@@ -195,7 +194,7 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
         });
         TaskMoments::around_pivots(count / channels, channels, &sums)
     };
-    let parts: Vec<_> = tasks.collect::<Vec<_>>().into_par_iter().map(run).collect();
+    let parts = threads::map(tasks.collect(), &run);
     if let Some(moments) = epilogue.moments {
         TaskMoments::combine(&parts, moments.mean, moments.variance);
     }

@@ -9,6 +9,12 @@ use crate::matmul::{Tile, TileKernel};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Portable;
 
+/// Not part of its callers, of which each kernel has many: it would be compiled as often.
+#[inline(never)]
+fn run<K: Kernel>(simd: Portable, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
@@ -116,7 +122,7 @@ impl Simd for Portable {
 
     #[inline(always)]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        kernel.run(self)
+        run(self, kernel)
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
