@@ -4,14 +4,14 @@
 use std::ops::Range;
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{Kernels, NormGradients};
+use elimnet_kernels::{ExciteSums, Kernels, NormGradients};
 
 use crate::arena::{Arena, BufferId};
 use crate::forward::{Call, norm_activation};
 use crate::geometry::{kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
 use crate::plan::{ConvStep, Kind, NormStep};
-use crate::schedule::{Handing, derivable_from_output};
+use crate::schedule::{Excitation, Handing, derivable_from_output};
 use crate::slabs::{Kept, Places, Slabs};
 use crate::training::{Filters, Pair, State, TrainingPass};
 
@@ -23,7 +23,7 @@ impl<E: Kernels> TrainingPass<E> {
         parameters: &Parameters,
         gradients: &mut [Vec<f32>],
     ) {
-        let Self { isa, plan, schedule, filters, states, slabs, count, randomness, .. } = self;
+        let Self { isa, plan, schedule, filters, states, excite_sums, slabs, count, randomness, .. } = self;
         let places = Places { placement: &schedule.placement, count: *count };
         let output = plan.output();
         let Some(buffer) = schedule.gradients[output] else { return };
@@ -34,11 +34,11 @@ impl<E: Kernels> TrainingPass<E> {
         for (index, step) in plan.steps.iter().enumerate().rev() {
             let Some(own) = schedule.gradients[step.output] else { continue };
             let call = Call::new(*isa, plan, schedule, *count, *randomness, index, step);
-            BackwardCall { call, own, state: &states[index], parameters }.run(
-                &filters[index],
-                slabs,
-                gradients,
-            );
+            let call = BackwardCall { call, own, states, parameters };
+            match schedule.excitations[index] {
+                Some(excitation) => call.excite(excitation, &filters[index], excite_sums, slabs, gradients),
+                None => call.run(&filters[index], slabs, gradients),
+            }
         }
     }
 }
@@ -48,7 +48,8 @@ struct BackwardCall<'a> {
     call: Call<'a>,
     /// The gradient of the output.
     own: BufferId,
-    state: &'a State,
+    /// By step.
+    states: &'a [State],
     parameters: &'a Parameters,
 }
 
@@ -66,6 +67,55 @@ impl BackwardCall<'_> {
                 Kept::Vector => self.elementwise(vectors, gradients),
             },
         }
+    }
+
+    /// A step of a squeeze and excitation: scaling, pooling, convolution.
+    fn excite<E: Kernels>(
+        &self,
+        excitation: Excitation,
+        filters: &Filters<E>,
+        sums: &mut [ExciteSums],
+        slabs: &mut Slabs<E>,
+        gradients: &mut [Vec<f32>],
+    ) {
+        let Call { isa, geometry, schedule, places, index, .. } = self.call;
+        let steps = &geometry.plan.steps;
+        let (convolution, scaling) = (&steps[excitation.conv], &steps[excitation.scale]);
+        let (Kind::Conv(conv @ ConvStep { norm: Some(norm), .. }), Some(convolved)) =
+            (&convolution.kind, schedule.convolved[excitation.conv])
+        else {
+            unreachable!("a convolution with batch norm, whose input is kept")
+        };
+        let fused = norm_activation(norm, conv.activation, &self.states[excitation.conv], self.parameters);
+        let (images, sums) = (geometry.images(convolution.output), &mut sums[excitation.conv]);
+        let ([gradient], others) = slabs.pixels.split([places.pixels(self.own)]);
+        let convolved = others.read(places.pixels(convolved));
+        let vector = |buffer| places.vector(buffer);
+        if index == excitation.scale {
+            E::excite_backward_sums(isa, images, &fused, convolved, gradient, sums);
+            if let Some(target) = self.target(1) {
+                slabs.vectors.write(vector(target)).copy_from_slice(sums.scale_gradient());
+                self.add(1, &mut slabs.vectors, vector);
+            }
+        } else if index == excitation.conv {
+            let scale = slabs.vectors.read(vector(scaling.inputs[1]));
+            let nothing;
+            let squeeze = match schedule.gradients[steps[excitation.pool].output] {
+                Some(squeeze) => slabs.vectors.read(vector(squeeze)),
+                None => {
+                    nothing = vec![0.0; scale.len()];
+                    &nothing
+                }
+            };
+            let own = norm_gradients(norm, gradients);
+            E::excite_norm_backward(isa, images, &fused, sums, convolved, scale, squeeze, gradient, own);
+            let Filters::Pixels(pair) = filters else { unreachable!("of pixels") };
+            self.through_conv(conv, pair, self.own, &mut slabs.pixels, gradients);
+        }
+    }
+
+    fn state(&self) -> &State {
+        &self.states[self.call.index]
     }
 
     fn place(&self, buffer: BufferId) -> Range<usize> {
@@ -129,7 +179,7 @@ impl BackwardCall<'_> {
                 A::activation_gradient(isa, kernel_activation(*activation), (values.input)(), dy, dx);
             }),
             Kind::MaxPool(pool) => self.hand(arena, |dy, dx, _| {
-                A::max_pool2d_gradient(isa, &geometry.pool(step, pool), dy, &self.state.taps, dx);
+                A::max_pool2d_gradient(isa, &geometry.pool(step, pool), dy, &self.state().taps, dx);
             }),
             Kind::AvgPool(pool) => self.hand(arena, |dy, dx, _| {
                 A::avg_pool2d_gradient(isa, &geometry.pool(step, pool), dy, dx);
@@ -167,7 +217,7 @@ impl BackwardCall<'_> {
 
     fn norm<A: Kernels>(&self, norm: &NormStep, arena: &mut Arena<A>, gradients: &mut [Vec<f32>]) {
         let ([gradient], others) = arena.split([self.place(self.own)]);
-        let fused = norm_activation(norm, Activation::Identity, self.state, self.parameters);
+        let fused = norm_activation(norm, Activation::Identity, self.state(), self.parameters);
         let own = norm_gradients(norm, gradients);
         A::norm_activation_backward(self.call.isa, &fused, others.read(self.input(0)), gradient, own);
         self.pass_on(0, arena);
@@ -184,6 +234,18 @@ impl BackwardCall<'_> {
             Some(norm) => self.through_norm(conv, norm, arena, gradients),
             None => self.through_activation(conv, arena),
         };
+        self.through_conv(conv, pair, convolved_gradient, arena, gradients);
+    }
+
+    /// From the gradient of what the convolution put out to those of its tensors and inputs.
+    fn through_conv<A: Kernels>(
+        &self,
+        conv: &ConvStep,
+        pair: &Pair<A>,
+        convolved_gradient: BufferId,
+        arena: &mut Arena<A>,
+        gradients: &mut [Vec<f32>],
+    ) {
         let Call { isa, geometry, step, .. } = self.call;
         let shape = geometry.conv(step, &conv.conv);
         let (input, gradient) = (arena.read(self.input(0)), arena.read(self.place(convolved_gradient)));
@@ -212,7 +274,7 @@ impl BackwardCall<'_> {
     ) -> BufferId {
         let Call { isa, schedule, index, .. } = self.call;
         let convolved = schedule.convolved[index].expect("a batch norm's input is kept");
-        let fused = norm_activation(norm, conv.activation, self.state, self.parameters);
+        let fused = norm_activation(norm, conv.activation, self.state(), self.parameters);
         let own = norm_gradients(norm, gradients);
         let Some(spare) = schedule.spare[index] else {
             let ([gradient], others) = arena.split([self.place(self.own)]);

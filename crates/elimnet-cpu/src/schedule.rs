@@ -20,10 +20,21 @@ pub(crate) struct Schedule {
     pub(crate) handing: Vec<[Handing; 2]>,
     /// By step: the global pooling that is done with the step, as its values are made.
     pub(crate) pooled: Vec<Option<usize>>,
+    /// By step: the squeeze and excitation that it is part of, where the backward pass takes that at once.
+    pub(crate) excitations: Vec<Option<Excitation>>,
     /// By value: whether nobody reads it, so that it is not written at all.
     pub(crate) is_idle: Vec<bool>,
     /// By step: the gradient of what a convolution put out, where it is not made in place.
     pub(crate) spare: Vec<Option<BufferId>>,
+}
+
+/// A convolution with batch norm, the pooling of its output, and the scaling of its output by what became of that: the steps
+/// between which the gradient of that output is never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Excitation {
+    pub(crate) conv: usize,
+    pub(crate) pool: usize,
+    pub(crate) scale: usize,
 }
 
 /// How a step hands a gradient to one of its inputs.
@@ -67,6 +78,7 @@ struct Planner<'a> {
     gradients: Vec<Option<BufferId>>,
     handing: Vec<[Handing; 2]>,
     pooled: Vec<Option<usize>>,
+    excitations: Vec<Option<Excitation>>,
     is_idle: Vec<bool>,
     spare: Vec<Option<BufferId>>,
 }
@@ -85,6 +97,7 @@ impl<'a> Planner<'a> {
             gradients: vec![None; values],
             handing: vec![[Handing::Nothing; 2]; steps],
             pooled: vec![None; steps],
+            excitations: vec![None; steps],
             is_idle: vec![false; values],
             spare: vec![None; steps],
         }
@@ -121,6 +134,14 @@ impl<'a> Planner<'a> {
                 self.is_idle[step.output] = true;
                 self.buffers[step.output].1.len = 0;
             }
+            if let [(pool, squeeze), (scale, Step { kind: Kind::Scale, inputs, .. })] = readers[..]
+                && matches!(squeeze.kind, Kind::GlobalAvgPool)
+                && inputs[0] == step.output
+            {
+                for part in [index, pool, scale] {
+                    self.excitations[part] = Some(Excitation { conv: index, pool, scale });
+                }
+            }
         }
     }
 
@@ -131,7 +152,12 @@ impl<'a> Planner<'a> {
             self.buffers[step.output].1.first = now;
             self.extend(step.output, now);
             step.inputs.iter().for_each(|&input| self.extend(input, now));
-            backward_reads(step).into_iter().for_each(|value| self.extend(value, later));
+            match self.excitations[index] {
+                Some(excitation) if excitation.scale == index => {
+                    self.extend(step.inputs[1], self.backward_moment(excitation.conv));
+                }
+                _ => backward_reads(step).into_iter().for_each(|value| self.extend(value, later)),
+            }
             if let Kind::Conv(conv) = &step.kind
                 && keeps_convolved(conv)
             {
@@ -160,7 +186,17 @@ impl<'a> Planner<'a> {
                 self.spare[index] = Some(self.like(step.output, now, now));
             }
             for (position, &input) in step.inputs.iter().enumerate() {
-                self.handing[index][position] = self.hand(step, position, input, own, now);
+                self.handing[index][position] = match self.excitations[index] {
+                    Some(excitation) if excitation.pool == index => {
+                        self.extend(own, self.backward_moment(excitation.conv));
+                        Handing::Nothing
+                    }
+                    Some(excitation) if excitation.scale == index && position == 0 => {
+                        self.gradients[input] = Some(own);
+                        Handing::InPlace
+                    }
+                    _ => self.hand(step, position, input, own, now),
+                };
             }
         }
     }
@@ -190,6 +226,7 @@ impl<'a> Planner<'a> {
             gradients: self.gradients,
             handing: self.handing,
             pooled: self.pooled,
+            excitations: self.excitations,
             is_idle: self.is_idle,
             spare: self.spare,
         }

@@ -2,7 +2,7 @@
 
 use elimnet_arch::{Network, Shape, ShapeError};
 use elimnet_engine::EngineError;
-use elimnet_kernels::{Isa, Kernels, PackedFilter};
+use elimnet_kernels::{ExciteSums, Isa, Kernels, PackedFilter};
 
 use crate::geometry::Geometry;
 use crate::parameters::Parameters;
@@ -21,6 +21,8 @@ pub(crate) struct TrainingPass<E> {
     /// Whether the filters are those of the parameters as they are.
     is_packed: bool,
     pub(crate) states: Vec<State>,
+    /// By step that is squeezed and excited: its sums on the way backwards.
+    pub(crate) excite_sums: Vec<ExciteSums>,
     pub(crate) slabs: Slabs<E>,
     /// Images of the forward pass that a backward pass may follow.
     pub(crate) count: usize,
@@ -67,6 +69,7 @@ impl<E: Kernels> TrainingPass<E> {
         let geometry = Geometry { plan: &plan, count: 1 };
         let filters = plan.steps.iter().map(|step| Filters::new(isa, geometry, step, parameters)).collect();
         let states = plan.steps.iter().map(|step| State::new(geometry, step)).collect();
+        let excite_sums = vec![ExciteSums::default(); plan.steps.len()];
         Ok(Self {
             isa,
             input,
@@ -75,6 +78,7 @@ impl<E: Kernels> TrainingPass<E> {
             filters,
             is_packed: true,
             states,
+            excite_sums,
             slabs: Slabs::default(),
             count: 0,
             randomness: 0,

@@ -104,9 +104,10 @@ impl Report {
         self.line::<E>("scale channels", length, 2.0, || E::scale_channels(isa, images, &y, &scale, &mut z));
         let fused = fused(Activation::Silu);
         self.line::<E>("excite backward", length, 5.0, || {
-            let sums = excite_backward_sums(isa, images, &fused, &y, &z);
+            let mut sums = ExciteSums::default();
+            E::excite_backward_sums(isa, images, &fused, &y, &z, &mut sums);
             let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
-            excite_norm_backward(isa, images, &fused, &sums, &y, &scale, &scale, &mut z, gradients);
+            E::excite_norm_backward(isa, images, &fused, &sums, &y, &scale, &scale, &mut z, gradients);
         });
         self.line::<E>("add assign", length, 3.0, || E::add_assign(isa, &mut z, &y));
     }

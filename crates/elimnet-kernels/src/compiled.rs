@@ -8,6 +8,7 @@ use crate::conv2d::Conv2d;
 use crate::element::{Bf16, Element};
 use crate::elementwise::Images;
 use crate::epilogue::Epilogue;
+use crate::excite::ExciteSums;
 use crate::filter::PackedFilter;
 use crate::isa::Isa;
 use crate::linear::Linear;
@@ -74,6 +75,25 @@ compiled! {
         dx: &mut [Self],
     );
     fn conv2d_weight_gradient(isa: Isa, conv: &Conv2d, x: &[Self], dy: &[Self], d_weight: &mut [f32]);
+    fn excite_backward_sums(
+        isa: Isa,
+        images: Images,
+        fused: &NormActivation<'_>,
+        y: &[Self],
+        d_out: &[Self],
+        sums: &mut ExciteSums,
+    );
+    fn excite_norm_backward(
+        isa: Isa,
+        images: Images,
+        fused: &NormActivation<'_>,
+        sums: &ExciteSums,
+        y: &[Self],
+        scale: &[f32],
+        mean_gradient: &[f32],
+        gradient: &mut [Self],
+        parameters: NormGradients<'_>,
+    );
     fn global_avg_pool(isa: Isa, images: Images, x: &[Self], means: &mut [f32]);
     fn global_avg_pool_gradient(isa: Isa, images: Images, d_means: &[f32], dx: &mut [Self]);
     fn linear(

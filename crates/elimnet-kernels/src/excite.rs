@@ -15,8 +15,8 @@ use crate::norm::{NormActivation, affine};
 use crate::norm_backward::NormGradients;
 use crate::simd::Simd;
 
-/// Of each channel of each image; what [`excite_backward_sums`] gives.
-#[derive(Clone, Debug)]
+/// Of each channel of each image; what [`excite_backward_sums`] makes.
+#[derive(Clone, Debug, Default)]
 pub struct ExciteSums {
     /// `Σ d_out · z`
     scale_gradient: Vec<f32>,
@@ -86,14 +86,15 @@ pub fn excite_backward_sums<E: Element>(
     fused: &NormActivation<'_>,
     y: &[E],
     d_out: &[E],
-) -> ExciteSums {
+    sums: &mut ExciteSums,
+) {
     check(images, fused, y, d_out);
     let scale = fused.norm.scale();
     let parameters = [fused.norm.mean, &scale, fused.bias];
     let [products, slopes @ ..] = with_function!(fused.activation, function => {
         sweep(isa, images, Sums(function), parameters, [y, d_out], [])
     });
-    ExciteSums { scale_gradient: products.iter().map(|sum| *sum as f32).collect(), slopes }
+    *sums = ExciteSums { scale_gradient: products.iter().map(|sum| *sum as f32).collect(), slopes };
 }
 
 fn check<E: Element>(images: Images, fused: &NormActivation<'_>, y: &[E], gradient: &[E]) {

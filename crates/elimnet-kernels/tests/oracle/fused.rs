@@ -1,8 +1,7 @@
 //! Batch norm with what stands behind it, against the chain of plain f64 steps.
 
 use elimnet_kernels::{
-    Activation, BatchNorm, Bf16, Images, Kernels, NormActivation, NormGradients, excite_backward_sums,
-    excite_norm_backward, reference,
+    Activation, BatchNorm, Bf16, ExciteSums, Images, Kernels, NormActivation, NormGradients, reference,
 };
 
 use super::compare::within;
@@ -229,13 +228,24 @@ fn excite<E: Kernels>(problem: &Problem, kind: Activation) {
         scale_gradient.iter().map(|sum| 3e-4 * pixels.sqrt() + rounding::<E>(*sum)).collect();
     let (fused, images, channels) = (problem.fused(kind), problem.images, problem.images.channels);
     let runs = on_every_isa(|isa| {
-        let sums = excite_backward_sums(isa, images, &fused, &y, &d_out);
+        let mut sums = ExciteSums::default();
+        E::excite_backward_sums(isa, images, &fused, &y, &d_out, &mut sums);
         assert_eq!(within(sums.scale_gradient(), &scale_gradient, &bounds), None, "{isa} {kind:?} scale");
         let (mut gradient, mut weight, mut bias) =
             (d_out.clone(), vec![f32::NAN; channels], vec![f32::NAN; channels]);
         let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
         let (scale, mean_gradient) = (&problem.scale, &problem.mean_gradient);
-        excite_norm_backward(isa, images, &fused, &sums, &y, scale, mean_gradient, &mut gradient, parameters);
+        E::excite_norm_backward(
+            isa,
+            images,
+            &fused,
+            &sums,
+            &y,
+            scale,
+            mean_gradient,
+            &mut gradient,
+            parameters,
+        );
         [to_f32(&gradient), weight, bias].concat()
     });
     check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
