@@ -1,4 +1,4 @@
-"""Is the number true? The same recipe, networks, weights, seeds and image size here and in PyTorch, in turns.
+"""Is the number true? The same recipe, networks, weights, seeds and image size here, in f32 and bf16, and in PyTorch, in turns.
 
     python benchmarks/trashnet.py DATA WEIGHTS --elimnet target/release/elimnet --seeds 0 1 2 > benchmarks/results/trashnet.jsonl
 
@@ -23,12 +23,12 @@ NETWORKS = [  # title, model file, torchvision's last kept stage, pretrained
 ]
 
 
-def elimnet(arguments, model, weights, seed):
+def elimnet(arguments, model, weights, seed, precision):
     with tempfile.TemporaryDirectory() as folder:
         command = [arguments.elimnet, "train", "--model", str(CONFIGS / model), "--data", arguments.data]
         command += ["--weights", weights or "none", "--image-size", str(arguments.image_size), "--output", folder]
         command += ["--epochs", str(arguments.epochs), "--batch-size", str(arguments.batch_size), "--seed", str(seed)]
-        command += ["--learning-rate", str(arguments.learning_rate), "--threads", str(arguments.threads)]
+        command += ["--learning-rate", str(arguments.learning_rate), "--threads", str(arguments.threads), "--precision", precision]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         summary = json.loads((pathlib.Path(folder) / "latest" / "summary.json").read_text())
     kept = ["parameters", "validation", "test", "data_wait_share"]
@@ -71,15 +71,21 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--networks", nargs="+", default=[title for title, *_ in NETWORKS])
+    parser.add_argument("--tools", nargs="+", default=["elimnet-f32", "elimnet-bf16", "torch-f32"])
     arguments = parser.parse_args()
     records = []
     for seed in arguments.seeds:
         for title, model, cut, pretrained in NETWORKS:
+            if title not in arguments.networks:
+                continue
             weights = arguments.weights if pretrained else None
             settings = {"network": title, "seed": seed, "image_size": arguments.image_size, "epochs": arguments.epochs}
             settings |= {"batch_size": arguments.batch_size, "learning_rate": arguments.learning_rate}
-            for tool, run in [("elimnet", lambda: elimnet(arguments, model, weights, seed)), ("torch", lambda: torch(arguments, cut, weights, seed))]:
-                records.append({"tool": tool, **settings, **run()})
+            for tool in arguments.tools:
+                name, _, precision = tool.partition("-")
+                run = torch(arguments, cut, weights, seed) if name == "torch" else elimnet(arguments, model, weights, seed, precision)
+                records.append({"tool": tool, **settings, **run})
                 print(json.dumps(records[-1]), flush=True)
     table(records)
 

@@ -1,18 +1,18 @@
 //! Convolutions of any geometry: `cargo +nightly fuzz run convolution`.
 //!
-//! All three passes, in f32 and bf16, on every instruction set of the machine, give what plain loops give: to the last bit, as
-//! operands are whole numbers of which no sum is rounded.
+//! All three passes, in f32, bf16 and by Winograd's algorithm, on every instruction set of the machine, give what plain loops
+//! give: to the last bit, as operands are whole numbers of which no sum is rounded.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
 use elimnet_kernels::{
     Bf16, Conv2d, Element, Epilogue, Isa, PackedFilter, Padding, conv2d, conv2d_input_gradient,
-    conv2d_weight_gradient, reference,
+    conv2d_weight_gradient, reference, winograd_weight_gradient,
 };
 use libfuzzer_sys::fuzz_target;
 
 /// Products above which the plain loops take too long.
-const MOST_PRODUCTS: usize = 1 << 18;
+const MOST_PRODUCTS: usize = 1 << 19;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut bytes = Unstructured::new(bytes);
@@ -27,20 +27,29 @@ fuzz_target!(|bytes: &[u8]| {
     for isa in Isa::available() {
         compare(isa, &conv, "f32", &expected, &passes::<f32>(isa, &conv, &input, &weight, &gradient));
         compare(isa, &conv, "bf16", &expected, &passes::<Bf16>(isa, &conv, &input, &weight, &gradient));
+        compare(isa, &conv, "winograd", &expected, &winograd(isa, &conv, &input, &weight, &gradient));
     }
 });
 
 fn geometry(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Option<Conv2d>> {
     let groups = bytes.int_in_range(1..=40)?;
     let per_group = [bytes.int_in_range(1..=70)?, bytes.int_in_range(1..=70)?];
+    let is_winograds = bytes.ratio(1, 2)?;
+    let size =
+        |bytes: &mut Unstructured<'_>, most| if is_winograds { Ok(3) } else { bytes.int_in_range(1..=most) };
+    let stride = |bytes: &mut Unstructured<'_>| if is_winograds { Ok(1) } else { bytes.int_in_range(1..=3) };
+    let [groups, per_group] = match is_winograds {
+        true => [1, [32 * bytes.int_in_range(1..=2)?, 32 * bytes.int_in_range(1..=2)?]],
+        false => [groups, per_group],
+    };
     let conv = Conv2d {
         batch: bytes.int_in_range(1..=3)?,
         in_height: bytes.int_in_range(1..=20)?,
         in_width: bytes.int_in_range(1..=20)?,
         in_channels: groups * per_group[0],
         out_channels: groups * per_group[1],
-        kernel: [bytes.int_in_range(1..=7)?, bytes.int_in_range(1..=7)?],
-        stride: [bytes.int_in_range(1..=3)?, bytes.int_in_range(1..=3)?],
+        kernel: [size(bytes, 7)?, size(bytes, 7)?],
+        stride: [stride(bytes)?, stride(bytes)?],
         padding: Padding {
             top: bytes.int_in_range(0..=4)?,
             left: bytes.int_in_range(0..=4)?,
@@ -89,6 +98,23 @@ fn passes<E: Element>(
     [floats(output), floats(d_input), d_weight]
 }
 
+/// With weights times four, as the filter's transform halves twice; the quarter of what comes out.
+fn winograd(isa: Isa, conv: &Conv2d, input: &[f32], weight: &[f32], gradient: &[f32]) -> Passes<f32> {
+    let narrow = |values: &[f32]| values.iter().map(|value| Bf16::from_f32(*value)).collect::<Vec<_>>();
+    let (input, gradient) = (narrow(input), narrow(gradient));
+    let weight: Vec<_> = weight.iter().map(|value| 4.0 * value).collect();
+    let [mut output, mut d_input] =
+        [conv.output_len(), conv.input_len()].map(|length| vec![Bf16::ZERO; length]);
+    let mut d_weight = vec![f32::NAN; conv.weight_len()];
+    let forward = PackedFilter::winograd_forward(isa, conv, &weight);
+    conv2d(isa, conv, &input, &forward, Epilogue::default(), &mut output);
+    let backward = PackedFilter::winograd_input_gradient(isa, conv, &weight);
+    conv2d_input_gradient(isa, conv, &gradient, &backward, &mut d_input);
+    winograd_weight_gradient(isa, conv, &input, &gradient, &mut d_weight);
+    let quarters = |values: Vec<Bf16>| values.into_iter().map(|value| value.to_f32() / 4.0).collect();
+    [quarters(output), quarters(d_input), d_weight]
+}
+
 /// # Panics
 /// If anything differs. Sums of at most 256 need eight bits, which is what a bf16 has; larger ones are rounded as it rounds.
 fn compare(isa: Isa, conv: &Conv2d, element: &str, expected: &Passes<f64>, actual: &Passes<f32>) {
@@ -97,7 +123,9 @@ fn compare(isa: Isa, conv: &Conv2d, element: &str, expected: &Passes<f64>, actua
     {
         for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
             let rounded = match element {
-                "bf16" if *pass != "weight gradient" => Bf16::from_f32(*expected as f32).to_f32(),
+                "bf16" | "winograd" if *pass != "weight gradient" => {
+                    Bf16::from_f32(*expected as f32).to_f32()
+                }
                 _ => *expected as f32,
             };
             assert_eq!(*actual, rounded, "{pass} of {conv:?} in {element} on {isa}, value {index}");
