@@ -137,6 +137,7 @@ impl<'a> Planner<'a> {
             if let [(pool, squeeze), (scale, Step { kind: Kind::Scale, inputs, .. })] = readers[..]
                 && matches!(squeeze.kind, Kind::GlobalAvgPool)
                 && inputs[0] == step.output
+                && step.output != self.plan.output()
             {
                 for part in [index, pool, scale] {
                     self.excitations[part] = Some(Excitation { conv: index, pool, scale });

@@ -6,12 +6,13 @@
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::filter::{Layout, PackedFilter, Phase};
+use crate::filter::{Layout, PackedFilter};
 use crate::isa::Isa;
 use crate::{dense, depthwise, weight_gradient};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     element::{Bf16, narrow, widen},
+    filter::Phase,
     threads::Scratch,
     tile_gradient, tile_product, winograd,
 };

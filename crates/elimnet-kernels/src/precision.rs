@@ -10,6 +10,7 @@ pub(crate) trait Precision: Convert<f32> + Convert<Bf16> + Stored {
     /// As [`Precision::as_f32`].
     fn as_f32_mut(values: &mut [Self]) -> Option<&mut [f32]>;
     /// The slice itself, where its elements are bf16.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "products of bf16 are there alone"))]
     fn as_bf16(values: &[Self]) -> Option<&[Bf16]>;
 }
 
