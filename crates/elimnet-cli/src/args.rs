@@ -347,7 +347,7 @@ pub(crate) struct RecipeArgs {
     /// Learning rate of each block over that of the block above it [default: 1].
     #[arg(long, value_name = "FACTOR")]
     pub(crate) layer_decay: Option<f64>,
-    /// Stop after as many epochs without a better one [default: never].
+    /// Stop after as many epochs without a better one; the start is no epoch [default: never].
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<usize>,
     /// Largest norm of all gradients together [default: none].

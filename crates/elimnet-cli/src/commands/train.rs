@@ -187,12 +187,17 @@ fn text(run: &Path, summary: &Summary) -> String {
     let of = |name: &str, scores: &elimnet::train::Scores| {
         line(name, scores.loss, scores.accuracy, scores.macro_f1)
     };
+    let best = summary.best_epoch.map(|epoch| {
+        let start = if epoch == 0 { " (the start)" } else { "" };
+        format!("best       epoch {epoch}{start}\n")
+    });
     let test = summary.test.as_ref();
     format!(
-        "run        {}\nepochs     {}\n{}{}{}",
+        "run        {}\nepochs     {}\n{}{}{}{}",
         run.display(),
         summary.epochs,
-        of("train", &summary.train),
+        best.unwrap_or_default(),
+        summary.train.as_ref().map(|train| of("train", train)).unwrap_or_default(),
         of("validation", &summary.validation),
         test.map(|test| line("test", test.loss, test.accuracy, test.macro_f1)).unwrap_or_default(),
     )

@@ -7,7 +7,7 @@ use elimnet_engine::NamedTensor;
 
 use super::probe::LinearHead;
 use crate::model::Provenance;
-use crate::train::{StartingTensors, initial_tensors};
+use crate::train::{Head, StartingTensors, initial_tensors};
 
 /// A network with its pretrained tensors, as many outputs as the data have classes.
 #[derive(Clone, Debug)]
@@ -58,7 +58,8 @@ impl Backbone {
             tensor
         };
         let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
-        StartingTensors { tensors, fresh }
+        let drawn = fresh.iter().any(|name| classifier.contains(name));
+        StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe } }
     }
 }
 
@@ -97,7 +98,7 @@ mod tests {
         let cut = backbone.network.cut_at("layer1.1").unwrap();
         let head = LinearHead { weight: Matrix::new(3, 64, vec![0.5; 192]), bias: vec![1.0, 2.0, 3.0] };
         let start = backbone.start(&cut, Some(&head), 0);
-        assert_eq!(start.fresh, [] as [&str; 0]);
+        assert_eq!((start.fresh.len(), start.head), (0, Head::Probe));
         assert_eq!(named(&start, "fc.weight").values, vec![0.5; 192]);
         assert_eq!(named(&start, "fc.bias").values, [1.0, 2.0, 3.0]);
         let own = backbone.tensors.iter().find(|tensor| tensor.name == "layer1.1.conv2.weight").unwrap();
@@ -112,7 +113,8 @@ mod tests {
         let tail: Tail = "conv:32x1".parse().unwrap();
         let network = backbone.network.cut_at("layer1.1").unwrap().with_tail(&tail);
         let head = LinearHead { weight: Matrix::new(3, 64, vec![0.5; 192]), bias: vec![0.0; 3] };
-        let fresh = backbone.start(&network, Some(&head), 0).fresh;
+        let StartingTensors { fresh, head, .. } = backbone.start(&network, Some(&head), 0);
+        assert_eq!(head, Head::Fresh);
         let classifier = ["fc.weight", "fc.bias"].map(str::to_owned);
         assert!(classifier.iter().all(|name| fresh.contains(name)), "the probe has another width: {fresh:?}");
         assert!(fresh.iter().any(|name| name.starts_with("tail.0.")), "{fresh:?}");

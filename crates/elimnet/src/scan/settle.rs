@@ -20,7 +20,7 @@ use super::probe::{LinearHead, fit_probe};
 use super::run::Place;
 use super::tune::FineTune;
 use crate::data::{Order, Policy};
-use crate::train::StartingTensors;
+use crate::train::{Head, StartingTensors};
 
 /// Most batches that the statistics are taken from: running ones of the usual momentum 0.1 have then forgotten the pretrained.
 const BATCHES: usize = 64;
@@ -37,9 +37,8 @@ pub(crate) fn settled_start(
     let FineTune { backbone, network, preprocessing, policy, seed, .. } = *wanted;
     let start = backbone.start(network, Some(head), seed);
     let has_norms = network.tensors().iter().any(|spec| spec.kind == TensorKind::RunningMean);
-    let classifier = network.classifier_tensors();
     // A fresh classifier has nothing to lose.
-    if !has_norms || start.fresh.iter().any(|name| classifier.contains(name)) {
+    if !has_norms || start.head == Head::Fresh {
         return Ok(start);
     }
     let dataset = place.dataset;

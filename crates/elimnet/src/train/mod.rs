@@ -3,6 +3,9 @@
 //! [`fit`] starts a [`Job`] and [`resume`] goes on with one. What a step draws is a function of the seed, the epoch and
 //! the step; what an epoch shows is a function of the seed and the epoch; the checkpoint holds everything else. So a run
 //! that was killed and resumed ends with the very bits of one that was not.
+//!
+//! A training whose classifier already knows something validates it before the first step: epoch 0, which competes for the best
+//! model, so that no training ends below its start.
 
 mod config;
 mod error;
@@ -35,6 +38,6 @@ pub use observer::{Observer, Phase, Started, StepReport};
 pub use progress::{Clock, EpochRecord, Progress, Scores};
 pub use run::{NewRun, RunDirectory, RunRecord};
 pub use schedule::{OneCycle, Rates, Schedule};
-pub use start::StartingTensors;
+pub use start::{Head, StartingTensors};
 pub use summary::{Summary, TestScores};
 pub use tensorboard::TensorBoard;

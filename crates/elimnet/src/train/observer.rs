@@ -45,7 +45,7 @@ pub struct StepReport {
 /// Which images are being evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// After an epoch.
+    /// After an epoch, or of the start.
     Validation,
     /// At the end, with the best weights.
     Test,
@@ -68,7 +68,7 @@ pub trait Observer {
         let _ = (phase, done, batches);
     }
 
-    /// An epoch is over, and its checkpoint written.
+    /// An epoch is over, or the start is validated, and its checkpoint written.
     fn epoch(&mut self, record: &EpochRecord) {
         let _ = record;
     }

@@ -13,8 +13,9 @@ use super::loss::{CrossEntropy, Imitation, LossValue, Targets};
 use super::observer::{Phase, Started, StepReport};
 use super::progress::{EpochRecord, Progress, Scores};
 use super::rates::StepPlan;
-use super::run::RunDirectory;
+use super::run::{RunDirectory, RunRecord};
 use super::snapshot::Snapshot;
+use super::start::Head;
 use super::summary::{Held, Summary};
 use crate::data::{DataError, LabeledBatch, Loader, Order};
 use crate::evaluate::{Evaluation, MistakeCollector, Prediction, evaluate};
@@ -86,15 +87,19 @@ impl<'s, 'j> Session<'s, 'j> {
     }
 
     /// Trains what is left, tests and sums up.
-    pub(crate) fn run(mut self, fresh: &[String]) -> Result<Outcome, TrainError> {
+    pub(crate) fn run(mut self, record: &RunRecord) -> Result<Outcome, TrainError> {
         self.job.observer.started(&Started {
             run: self.run.path(),
             epochs: self.job.setup.config.epochs,
             batches: self.plan.steps_per_epoch(),
             left_out: self.job.left_out(),
             progress: &self.progress,
-            fresh,
+            fresh: &record.fresh,
         });
+        if record.head != Head::Fresh && self.progress.is_new() && self.start()? == Flow::Interrupted {
+            self.save()?;
+            return Ok(self.interrupted());
+        }
         while !self.progress.is_over(&self.job.setup.config) {
             if self.epoch()? == Flow::Interrupted {
                 self.save()?;
@@ -107,6 +112,29 @@ impl<'s, 'j> Session<'s, 'j> {
     fn interrupted(self) -> Outcome {
         let Progress { epoch, batch, .. } = self.progress;
         Outcome::Interrupted { run: self.run, epochs: epoch, steps: batch }
+    }
+
+    /// Validates the weights before the first step, and their running average with them: it is the same.
+    fn start(&mut self) -> Result<Flow, TrainError> {
+        let Some(validation) = self.evaluate_validation()? else { return Ok(Flow::Interrupted) };
+        // Training normalises by other statistics and may do where these do not; such a start only can't be the best.
+        if validation.loss.is_finite() {
+            self.count();
+            let record = EpochRecord {
+                epoch: 0,
+                train: None,
+                validation: Scores::from(&validation),
+                best: true,
+                learning_rate: 0.0,
+                seconds: self.progress.clock.seconds,
+                images_per_second: 0.0,
+                data_wait_share: 0.0,
+            };
+            self.save_best(&record)?;
+            self.progress.begin(record);
+            self.keep()?;
+        }
+        Ok(Flow::Done)
     }
 
     fn epoch(&mut self) -> Result<Flow, TrainError> {
@@ -126,12 +154,18 @@ impl<'s, 'j> Session<'s, 'j> {
         }
         self.engine.select_weights(Weights::Current)?;
         self.progress.next_epoch(record, self.job.dataset.classes.len());
+        self.keep()?;
+        Ok(Flow::Done)
+    }
+
+    /// Writes down what the last record says, and tells about it.
+    fn keep(&mut self) -> Result<(), TrainError> {
         self.save()?;
         self.run.write_metrics(&self.progress.history)?;
         if let Some(record) = self.progress.history.last() {
             self.job.observer.epoch(record);
         }
-        Ok(Flow::Done)
+        Ok(())
     }
 
     fn train_epoch(&mut self) -> Result<Flow, TrainError> {
@@ -207,10 +241,13 @@ impl<'s, 'j> Session<'s, 'j> {
     }
 
     /// Evaluates the validation images; nothing where it was interrupted.
+    fn evaluate_validation(&mut self) -> Result<Option<Evaluation>, TrainError> {
+        evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job, |_| {})
+    }
+
+    /// As [`Session::evaluate_validation`], after an epoch: its loss has to be finite.
     fn validate(&mut self) -> Result<Option<Evaluation>, TrainError> {
-        let evaluation =
-            evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job, |_| {})?;
-        let Some(evaluation) = evaluation else { return Ok(None) };
+        let Some(evaluation) = self.evaluate_validation()? else { return Ok(None) };
         if evaluation.loss.is_finite() {
             return Ok(Some(evaluation));
         }
@@ -232,7 +269,7 @@ impl<'s, 'j> Session<'s, 'j> {
         let rates = self.plan.step(*epoch, batch.saturating_sub(1)).learning_rates;
         Ok(EpochRecord {
             epoch: epoch + 1,
-            train: Scores::from(&tally.clone().finish()),
+            train: Some(Scores::from(&tally.clone().finish())),
             validation,
             best: self.progress.would_be_best(&validation, self.job.setup.config.select),
             learning_rate: rates.last().copied().map_or(0.0, f64::from),
@@ -269,7 +306,8 @@ impl<'s, 'j> Session<'s, 'j> {
 
     fn card(&self, record: &EpochRecord) -> ModelCard {
         let setup = &self.job.setup;
-        let metrics = [("train", record.train), ("validation", record.validation)];
+        let metrics = [("train", record.train), ("validation", Some(record.validation))];
+        let metrics = metrics.into_iter().filter_map(|(split, scores)| Some((split, scores?)));
         let named = |(split, scores): (&str, Scores)| {
             [("loss", scores.loss), ("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1)]
                 .map(|(name, value)| (format!("{split}.{name}"), value))
@@ -280,7 +318,7 @@ impl<'s, 'j> Session<'s, 'j> {
             classes: self.job.dataset.classes.clone(),
             preprocessing: setup.preprocessing.clone(),
             weights_from: setup.weights_from.clone(),
-            metrics: metrics.into_iter().flat_map(named).collect::<BTreeMap<_, _>>(),
+            metrics: metrics.flat_map(named).collect::<BTreeMap<_, _>>(),
             seed: setup.config.seed,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }

@@ -55,6 +55,7 @@ fn the_summary_keeps_its_contract() {
         "image_size",
         "classes",
         "epochs",
+        "best_epoch",
         "seed",
         "train",
         "validation",

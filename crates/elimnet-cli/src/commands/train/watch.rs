@@ -82,11 +82,14 @@ fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
     let scores = |scores: &Scores| {
         format!("{:.4} / {:.2}% / {:.4}", scores.loss, scores.accuracy * 100.0, scores.macro_f1)
     };
+    let validation = scores(&record.validation);
+    let Some(train) = &record.train else {
+        return format!("epoch   0/{epochs}  (the start)  validation {validation} (best)");
+    };
     format!(
-        "epoch {:>3}/{epochs}  train {}  validation {}{}  {:.1} s, {:.0} images/s, {:.0}% waiting",
+        "epoch {:>3}/{epochs}  train {}  validation {validation}{}  {:.1} s, {:.0} images/s, {:.0}% waiting",
         record.epoch,
-        scores(&record.train),
-        scores(&record.validation),
+        scores(train),
         if record.best { " (best)" } else { "" },
         record.seconds,
         record.images_per_second,
