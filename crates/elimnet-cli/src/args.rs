@@ -261,6 +261,9 @@ pub(crate) struct TrainArgs {
     /// Weights to start from: a .pth or .safetensors FILE, `imagenet` (found in the cache or downloaded), or `none` (from scratch) [default: imagenet for the zoo, what the file says for YAML, its own for a model file].
     #[arg(long, value_name = "FILE|imagenet|none")]
     pub(crate) weights: Option<String>,
+    /// What the classifier starts from [default: fresh].
+    #[arg(long, value_enum)]
+    pub(crate) head: Option<HeadName>,
     /// Go on with an interrupted run, to the result that it would have had.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "data", "weights", "name", "output"])]
     pub(crate) resume: Option<PathBuf>,
@@ -368,6 +371,15 @@ pub(crate) struct RecipeArgs {
     /// Minutes between checkpoints inside an epoch, or steps with an `s` behind (`50s`) [default: 10]. Does not change the result.
     #[arg(long, value_name = "MINUTES|STEPSs")]
     pub(crate) checkpoint_every: Option<String>,
+}
+
+/// What the classifier starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HeadName {
+    /// The weights, where they have one for these classes, else random numbers.
+    Fresh,
+    /// A logistic probe, fitted to the frozen features of the training images first; better where epochs or images are few.
+    Probe,
 }
 
 /// How the learning rate moves.

@@ -65,7 +65,7 @@ impl Backbone {
 
 impl LinearHead {
     /// The numbers for a classifier's tensor, if it has the shape of one of this head's.
-    fn tensor(&self, tensor: &NamedTensor) -> Option<Vec<f32>> {
+    pub(super) fn tensor(&self, tensor: &NamedTensor) -> Option<Vec<f32>> {
         match tensor.shape[..] {
             [classes, channels] if (classes, channels) == (self.weight.rows, self.weight.columns) => {
                 Some(self.weight.values.clone())

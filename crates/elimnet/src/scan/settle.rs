@@ -10,8 +10,8 @@
 
 use std::sync::atomic::Ordering;
 
-use elimnet_arch::TensorKind;
-use elimnet_engine::{Engine, Matrix, Optimizer, Training};
+use elimnet_arch::{Network, Op, TensorKind};
+use elimnet_engine::{Engine, Matrix, NamedTensor, Training};
 
 use super::backbone::Backbone;
 use super::error::ScanError;
@@ -19,60 +19,156 @@ use super::features::{Pictures, append, labels};
 use super::probe::{LinearHead, fit_probe};
 use super::run::Place;
 use super::tune::FineTune;
-use crate::data::{Order, Policy};
-use crate::train::{Head, StartingTensors};
+use crate::data::{Order, Policy, Preprocessing};
+use crate::train::{Head, Setup, StartingTensors};
 
 /// Most batches that the statistics are taken from: running ones of the usual momentum 0.1 have then forgotten the pretrained.
 const BATCHES: usize = 64;
+
+/// How the training images reach the network.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exposure<'a> {
+    pub(crate) preprocessing: &'a Preprocessing,
+    /// What happens to them in training: what the statistics are of.
+    pub(crate) augment_train: Policy,
+    /// What happens to test images: what the probe is fitted to.
+    pub(crate) policy: Policy,
+    pub(crate) batch_size: usize,
+    pub(crate) workers: usize,
+    /// Lowest blocks that keep their statistics, too.
+    pub(crate) frozen_blocks: usize,
+}
+
+/// A network whose batch norms have the statistics of the training images, and what it then makes of these.
+pub(crate) struct Settled {
+    tensors: Vec<NamedTensor>,
+    /// Pooled features of the training images after the last block.
+    features: Matrix,
+}
+
+/// Replaces the classifier of `start` by a logistic probe of the frozen features of the training images, after the batch
+/// norms took their statistics from these.
+///
+/// # Errors
+/// [`ScanError::NotLinear`] where the classifier is more than one Linear on pooled features; if an image can't be had or
+/// the place is interrupted.
+pub fn probe_head(
+    setup: &Setup,
+    mut start: StartingTensors,
+    place: &Place<'_>,
+) -> Result<StartingTensors, ScanError> {
+    let Setup { network, config, .. } = setup;
+    if !has_linear_head(network) {
+        return Err(ScanError::NotLinear { network: network.name.clone() });
+    }
+    let exposure = Exposure {
+        preprocessing: &setup.preprocessing,
+        augment_train: setup.augment_train,
+        policy: setup.augment_test,
+        batch_size: config.batch_size,
+        workers: config.workers.unwrap_or(0),
+        frozen_blocks: config.frozen_blocks(network)?,
+    };
+    let settled = Settled::new(network, &start.tensors, exposure, place)?;
+    let head = settled.probe(place, config.seed);
+    let classifier = network.classifier_tensors();
+    start.tensors = settled.tensors;
+    for tensor in start.tensors.iter_mut().filter(|tensor| classifier.contains(&tensor.name)) {
+        tensor.values = head.tensor(tensor).expect("a classifier that is one Linear has the probe's shapes");
+    }
+    start.fresh.retain(|name| !classifier.contains(name));
+    Ok(StartingTensors { head: Head::Probe, ..start })
+}
+
+/// Whether pooled features become logits by one Linear.
+fn has_linear_head(network: &Network) -> bool {
+    let mut linears = 0;
+    let passes = network.head.iter().flat_map(|block| &block.layers).all(|layer| match layer.op {
+        Op::Linear(_) => {
+            linears += 1;
+            true
+        }
+        Op::GlobalAvgPool
+        | Op::AdaptiveAvgPool { height: 1, width: 1 }
+        | Op::Flatten
+        | Op::Dropout { .. } => true,
+        _ => false,
+    });
+    let is_pooled = |op: &Op| matches!(op, Op::GlobalAvgPool | Op::AdaptiveAvgPool { .. });
+    let first = network.head.iter().flat_map(|block| &block.layers).next();
+    passes && linears == 1 && first.is_some_and(|layer| is_pooled(&layer.op))
+}
 
 /// As [`Backbone::start`] from the probe `head`, with the running statistics of batch norms, and then the head, fitted to the
 /// training images; a network without batch norms starts from `head` itself.
 pub(crate) fn settled_start(
     wanted: &FineTune<'_>,
     head: &LinearHead,
-    augment_train: Policy,
-    batch_size: usize,
+    exposure: Exposure<'_>,
     place: &Place<'_>,
 ) -> Result<StartingTensors, ScanError> {
-    let FineTune { backbone, network, preprocessing, policy, seed, .. } = *wanted;
+    let FineTune { backbone, network, seed, .. } = *wanted;
     let start = backbone.start(network, Some(head), seed);
-    let has_norms = network.tensors().iter().any(|spec| spec.kind == TensorKind::RunningMean);
     // A fresh classifier has nothing to lose.
-    if !has_norms || start.head == Head::Fresh {
+    if !has_norms(network) || start.head == Head::Fresh {
         return Ok(start);
     }
-    let dataset = place.dataset;
-    let mut engine = place.device.load(network)?;
-    engine.set_tensors(&start.tensors)?;
-    let pictures = Pictures { dataset, preprocessing, policy: augment_train, batch_size, workers: 0 };
-    follow_statistics(engine.as_mut(), network.all_blocks().count(), &pictures, place)?;
-    let pictures = Pictures { policy, ..pictures };
-    let last = network.blocks.len() - 1;
-    let mut features = Matrix::default();
-    for batch in pictures.loader(&dataset.train).epoch(0, Order::Sequential) {
-        stop_if_interrupted(place)?;
-        let rows = engine.features(&batch?.images, &[last])?;
-        rows.into_iter().for_each(|rows| append(&mut features, rows, dataset.train.len()));
+    let settled = Settled::new(network, &start.tensors, exposure, place)?;
+    let head = settled.probe(place, seed);
+    let settled = Backbone { tensors: settled.tensors, ..backbone.clone() };
+    Ok(settled.start(network, Some(&head), seed))
+}
+
+fn has_norms(network: &Network) -> bool {
+    network.tensors().iter().any(|spec| spec.kind == TensorKind::RunningMean)
+}
+
+impl Settled {
+    fn new(
+        network: &Network,
+        tensors: &[NamedTensor],
+        exposure: Exposure<'_>,
+        place: &Place<'_>,
+    ) -> Result<Self, ScanError> {
+        let Exposure { preprocessing, policy, batch_size, workers, .. } = exposure;
+        let dataset = place.dataset;
+        let mut engine = place.device.load(network)?;
+        engine.set_tensors(tensors)?;
+        if has_norms(network) {
+            follow_statistics(engine.as_mut(), exposure, place)?;
+        }
+        let last = network.blocks.len() - 1;
+        let mut features = Matrix::default();
+        let pictures = Pictures { dataset, preprocessing, policy, batch_size, workers };
+        for batch in pictures.loader(&dataset.train).epoch(0, Order::Sequential) {
+            stop_if_interrupted(place)?;
+            let rows = engine.features(&batch?.images, &[last])?;
+            rows.into_iter().for_each(|rows| append(&mut features, rows, dataset.train.len()));
+        }
+        if features.values.iter().all(|value| value.is_finite()) {
+            return Ok(Self { tensors: engine.tensors(), features });
+        }
+        Err(ScanError::NotFinite { network: network.name.clone(), block: network.blocks[last].name.clone() })
     }
-    let probe = fit_probe(&features, &labels(&dataset.train), dataset.classes.len(), seed);
-    let settled = Backbone { tensors: engine.tensors(), ..backbone.clone() };
-    Ok(settled.start(network, Some(&probe.head), seed))
+
+    fn probe(&self, place: &Place<'_>, seed: u64) -> LinearHead {
+        let dataset = place.dataset;
+        fit_probe(&self.features, &labels(&dataset.train), dataset.classes.len(), seed).head
+    }
 }
 
 /// Runs training batches forward, as a training would, without a step.
 fn follow_statistics(
     engine: &mut dyn Engine,
-    blocks: usize,
-    pictures: &Pictures<'_>,
+    exposure: Exposure<'_>,
     place: &Place<'_>,
 ) -> Result<(), ScanError> {
-    engine.start_training(&Training {
-        optimizer: Optimizer::Sgd { nesterov: false },
-        frozen_blocks: 0,
-        groups: vec![0; blocks],
-        average_decay: None,
-    })?;
-    let batches = pictures.loader(&pictures.dataset.train).epoch(0, Order::Shuffled).take(BATCHES);
+    let Exposure { preprocessing, augment_train: policy, batch_size, workers, frozen_blocks, .. } = exposure;
+    let blocks = engine.network().all_blocks().count();
+    engine.start_training(&Training { frozen_blocks, ..Training::plain(blocks) })?;
+    let dataset = place.dataset;
+    let pictures = Pictures { dataset, preprocessing, policy, batch_size, workers };
+    let batches = pictures.loader(&dataset.train).epoch(0, Order::Shuffled).take(BATCHES);
     for (number, batch) in batches.enumerate() {
         stop_if_interrupted(place)?;
         engine.forward(&batch?.images, number as u64)?;
@@ -99,7 +195,7 @@ mod tests {
     use super::*;
     use crate::data::{Dataset, Image, LabeledImage, Preprocessing};
     use crate::model::Provenance;
-    use crate::train::initial_tensors;
+    use crate::train::{TrainConfig, initial_tensors};
 
     const SIDE: usize = 8;
 
@@ -150,7 +246,15 @@ mod tests {
         };
         let (dataset, device, interrupt) = (dataset(), CpuDevice::new(2), AtomicBool::new(false));
         let place = Place { dataset: &dataset, device: &device, events: &mut |_| {}, interrupt: &interrupt };
-        let settled = settled_start(&wanted, &head, policy, 4, &place).unwrap();
+        let exposure = Exposure {
+            preprocessing: &preprocessing,
+            augment_train: policy,
+            policy,
+            batch_size: 4,
+            workers: 0,
+            frozen_blocks: 0,
+        };
+        let settled = settled_start(&wanted, &head, exposure, &place).unwrap();
         [backbone.start(network, Some(&head), 0).tensors, settled.tensors]
     }
 
@@ -175,5 +279,56 @@ mod tests {
     fn a_network_without_batch_norms_starts_from_the_probe_itself() {
         let [plain, settled] = starts(&network(false));
         assert_eq!(plain, settled);
+    }
+
+    #[test]
+    fn one_linear_on_pooled_features_can_be_a_probe() {
+        for (name, expected) in [
+            ("resnet18", true),
+            ("efficientnet_b0", true),
+            ("mobilenet_v2", true),
+            ("mnasnet1_0", true),
+            ("mobilenet_v3_large", false),
+            ("mobilenet_v3_small", false),
+            ("vgg11", false),
+        ] {
+            let network = zoo::by_name(name, 5).unwrap();
+            assert_eq!(has_linear_head(&network), expected, "{name}");
+            assert!((0..network.blocks.len()).all(|cut| has_linear_head(&network.cut_after(cut))), "{name}");
+        }
+    }
+
+    /// A random trunk with the probe as its head.
+    fn probed(network: &Network, freeze_until: Option<&str>) -> StartingTensors {
+        let freeze_until = freeze_until.map(str::to_owned);
+        let config = TrainConfig { batch_size: 4, freeze_until, ..TrainConfig::default() };
+        let setup = Setup {
+            network: network.clone(),
+            cut: None,
+            preprocessing: Preprocessing::new(SIDE),
+            augment_train: Policy::SimpleAugmentTest,
+            augment_test: Policy::SimpleAugmentTest,
+            weights_from: Provenance::Scratch,
+            config,
+        };
+        let fresh = network.classifier_tensors();
+        let start = StartingTensors { tensors: initial_tensors(network, 5), fresh, head: Head::Fresh };
+        let (dataset, device, interrupt) = (dataset(), CpuDevice::new(2), AtomicBool::new(false));
+        let place = Place { dataset: &dataset, device: &device, events: &mut |_| {}, interrupt: &interrupt };
+        probe_head(&setup, start, &place).unwrap()
+    }
+
+    #[test]
+    fn a_probe_takes_the_place_of_a_fresh_head() {
+        for with_norm in [true, false] {
+            let network = network(with_norm);
+            let start = probed(&network, None);
+            assert_eq!((start.head, start.fresh.len()), (Head::Probe, 0));
+            let before = initial_tensors(&network, 5);
+            assert_eq!(named(&start.tensors, "conv.weight"), named(&before, "conv.weight"));
+            assert_ne!(named(&start.tensors, "fc.weight"), named(&before, "fc.weight"));
+        }
+        let frozen = probed(&network(true), Some("stem"));
+        assert_eq!(named(&frozen.tensors, "running_mean"), [0.0; 8], "a frozen norm keeps its statistics");
     }
 }

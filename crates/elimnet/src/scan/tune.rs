@@ -10,7 +10,7 @@ use super::error::ScanError;
 use super::features::Pictures;
 use super::probe::LinearHead;
 use super::run::{Place, ScanEvent};
-use super::settle::settled_start;
+use super::settle::{Exposure, settled_start};
 use crate::data::{Dataset, Order, Policy, Preprocessing, Split};
 use crate::evaluate::evaluate;
 use crate::model::{Provenance, load_model};
@@ -65,7 +65,7 @@ pub(crate) fn tune(
     let FineTune { network, epochs, purpose, .. } = *wanted;
     (place.events)(ScanEvent::Tuning { network: &network.name, epochs, purpose });
     let start = match wanted.head {
-        Some(head) => settled_start(wanted, head, recipe.augment_train, recipe.config.batch_size, place)?,
+        Some(head) => settled_start(wanted, head, wanted.exposure(recipe)?, place)?,
         None => wanted.backbone.start(network, None, wanted.seed),
     };
     let job = Job {
@@ -85,6 +85,17 @@ pub(crate) fn tune(
 }
 
 impl FineTune<'_> {
+    fn exposure(&self, recipe: &Recipe<'_>) -> Result<Exposure<'_>, ScanError> {
+        Ok(Exposure {
+            preprocessing: self.preprocessing,
+            augment_train: recipe.augment_train,
+            policy: self.policy,
+            batch_size: recipe.config.batch_size,
+            workers: recipe.config.workers.unwrap_or(0),
+            frozen_blocks: recipe.config.frozen_blocks(self.network)?,
+        })
+    }
+
     fn setup(&self, recipe: &Recipe<'_>) -> Setup {
         let config = TrainConfig { epochs: self.epochs, seed: self.seed, ..recipe.config.clone() };
         let is_cut = self.network.blocks.len() < self.backbone.network.blocks.len();

@@ -13,7 +13,7 @@ use crate::failure::{hinted, with_hint};
 use crate::progress::say;
 
 /// Weights that were found, but not read yet.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Located {
     /// None: random ones.
     Scratch,
