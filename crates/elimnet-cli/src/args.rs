@@ -147,7 +147,7 @@ pub(crate) struct EliminateArgs {
     /// Short fine-tunes at so many depths, which correct what probes can't see: fine-tuning lifts shallow cuts more.
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub(crate) anchors: u32,
-    /// Candidates that are fine-tuned for a short time to find the winner among them.
+    /// Most candidates that are fine-tuned for a short time to find the winner among them.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) finalists: u32,
     /// Let the winner imitate the fine-tuned uncut network, too.

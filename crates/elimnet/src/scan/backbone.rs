@@ -33,34 +33,43 @@ impl Backbone {
     /// where its shape is right, and from the seed what neither has: a fresh convolution, a classifier without a probe.
     #[must_use]
     pub fn start(&self, network: &Network, head: Option<&LinearHead>, seed: u64) -> StartingTensors {
-        let own: HashMap<&str, &NamedTensor> =
-            self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let classifier = network.classifier_tensors();
-        let specs = network.tensors();
-        let shapes =
-            || specs.iter().filter(|spec| classifier.contains(&spec.name)).map(|spec| &spec.shape[..]);
-        let head = head.filter(|head| shapes().any(|shape| shape == [head.weight.rows, head.weight.columns]));
-        let mut fresh = Vec::new();
-        let choose = |mut tensor: NamedTensor| {
-            let is_head = classifier.contains(&tensor.name);
-            let values = match is_head {
-                true => head.and_then(|head| head.tensor(&tensor)),
-                false => own
-                    .get(tensor.name.as_str())
-                    .filter(|own| own.shape == tensor.shape)
-                    .map(|own| own.values.clone()),
-            };
-            match values {
-                Some(values) => tensor.values = values,
-                None if tensor.name.ends_with("num_batches_tracked") => {}
-                None => fresh.push(tensor.name.clone()),
-            }
-            tensor
-        };
-        let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
-        let drawn = fresh.iter().any(|name| classifier.contains(name));
-        StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe } }
+        start(&self.tensors, network, head, seed)
     }
+}
+
+/// As [`Backbone::start`], with the trunk's tensors from `trunk`.
+pub(super) fn start(
+    trunk: &[NamedTensor],
+    network: &Network,
+    head: Option<&LinearHead>,
+    seed: u64,
+) -> StartingTensors {
+    let own: HashMap<&str, &NamedTensor> =
+        trunk.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let classifier = network.classifier_tensors();
+    let specs = network.tensors();
+    let shapes = || specs.iter().filter(|spec| classifier.contains(&spec.name)).map(|spec| &spec.shape[..]);
+    let head = head.filter(|head| shapes().any(|shape| shape == [head.weight.rows, head.weight.columns]));
+    let mut fresh = Vec::new();
+    let choose = |mut tensor: NamedTensor| {
+        let is_head = classifier.contains(&tensor.name);
+        let values = match is_head {
+            true => head.and_then(|head| head.tensor(&tensor)),
+            false => own
+                .get(tensor.name.as_str())
+                .filter(|own| own.shape == tensor.shape)
+                .map(|own| own.values.clone()),
+        };
+        match values {
+            Some(values) => tensor.values = values,
+            None if tensor.name.ends_with("num_batches_tracked") => {}
+            None => fresh.push(tensor.name.clone()),
+        }
+        tensor
+    };
+    let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
+    let drawn = fresh.iter().any(|name| classifier.contains(name));
+    StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe } }
 }
 
 impl LinearHead {

@@ -8,17 +8,20 @@
 //! # Source
 //! Li et al., *Revisiting Batch Normalization For Practical Domain Adaptation*, 2016 (AdaBN).
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 
 use elimnet_arch::{Network, Op, TensorKind};
 use elimnet_engine::{Engine, Matrix, NamedTensor, Training};
 
-use super::backbone::Backbone;
+use super::backbone;
 use super::error::ScanError;
 use super::features::{Pictures, append, labels};
 use super::probe::{LinearHead, fit_probe};
-use super::run::Place;
-use super::tune::FineTune;
+use super::record::CutRecord;
+use super::run::{Place, Scan};
+use super::tune::FineTuning;
 use crate::data::{Order, Policy, Preprocessing};
 use crate::train::{Head, Setup, StartingTensors};
 
@@ -39,11 +42,21 @@ pub(crate) struct Exposure<'a> {
     pub(crate) frozen_blocks: usize,
 }
 
-/// A network whose batch norms have the statistics of the training images, and what it then makes of these.
+/// Tensors whose batch norms have the statistics of the training images, and what blocks then make of these.
+#[derive(Clone, Debug)]
 pub(crate) struct Settled {
     tensors: Vec<NamedTensor>,
-    /// Pooled features of the training images after the last block.
-    features: Matrix,
+    /// Pooled features of the training images after each of the blocks that were asked for.
+    features: Vec<Matrix>,
+}
+
+/// Settled trunks of one scan, kept for further fine-tunes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SettledTrunks {
+    /// That of all plain cuts, as far up as it was needed: what a block does is the same with any blocks above it.
+    plain: Option<Settled>,
+    /// Those of candidates without a block or with a tail, by their line and the seed of what is fresh in them.
+    others: HashMap<(usize, u64), Settled>,
 }
 
 /// Replaces the classifier of `start` by a logistic probe of the frozen features of the training images, after the batch
@@ -69,8 +82,9 @@ pub fn probe_head(
         workers: config.workers.unwrap_or(0),
         frozen_blocks: config.frozen_blocks(network)?,
     };
-    let settled = Settled::new(network, &start.tensors, exposure, place)?;
-    let head = settled.probe(place, config.seed);
+    let last = network.blocks.len() - 1;
+    let settled = Settled::new(network, &start.tensors, &[last], exposure, place)?;
+    let head = settled.probe(0, place, config.seed);
     let classifier = network.classifier_tensors();
     start.tensors = settled.tensors;
     for tensor in start.tensors.iter_mut().filter(|tensor| classifier.contains(&tensor.name)) {
@@ -99,24 +113,72 @@ fn has_linear_head(network: &Network) -> bool {
     passes && linears == 1 && first.is_some_and(|layer| is_pooled(&layer.op))
 }
 
-/// As [`Backbone::start`] from the probe `head`, with the running statistics of batch norms, and then the head, fitted to the
-/// training images; a network without batch norms starts from `head` itself.
-pub(crate) fn settled_start(
-    wanted: &FineTune<'_>,
-    head: &LinearHead,
-    exposure: Exposure<'_>,
-    place: &Place<'_>,
-) -> Result<StartingTensors, ScanError> {
-    let FineTune { backbone, network, seed, .. } = *wanted;
-    let start = backbone.start(network, Some(head), seed);
-    // A fresh classifier has nothing to lose.
-    if !has_norms(network) || start.head == Head::Fresh {
-        return Ok(start);
+impl Scan {
+    /// What `network` starts from, which is the candidate `line` or the uncut network above it.
+    ///
+    /// As [`Backbone::start`] from the candidate's probe, with the running statistics of batch norms, and then the head, fitted
+    /// to the training images; a network without batch norms starts from the probe itself.
+    pub(crate) fn start(
+        &mut self,
+        line: usize,
+        network: &Network,
+        how: &FineTuning<'_>,
+        seed: u64,
+        place: &Place<'_>,
+    ) -> Result<StartingTensors, ScanError> {
+        let start = how.backbone.start(network, Some(&self.candidates[line].head), seed);
+        // A fresh classifier has nothing to lose.
+        if !has_norms(network) || start.head == Head::Fresh {
+            return Ok(start);
+        }
+        let CutRecord { index, .. } = self.record.cuts[line];
+        let (settled, at) = if self.record.cuts[line].is_plain() {
+            (self.settled_up_to(index, how, place)?, index)
+        } else {
+            let settled = match self.settled.others.entry((line, seed)) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => {
+                    let (last, exposure) = (network.blocks.len() - 1, how.exposure(network)?);
+                    unknown.insert(Settled::new(network, &start.tensors, &[last], exposure, place)?)
+                }
+            };
+            (&*settled, 0)
+        };
+        let head = settled.probe(at, place, seed);
+        Ok(backbone::start(&settled.tensors, network, Some(&head), seed))
     }
-    let settled = Settled::new(network, &start.tensors, exposure, place)?;
-    let head = settled.probe(place, seed);
-    let settled = Backbone { tensors: settled.tensors, ..backbone.clone() };
-    Ok(settled.start(network, Some(&head), seed))
+
+    /// Settles the trunk at once for all plain cuts up to block `index`; a trunk without batch norms has nothing to settle.
+    pub(crate) fn settle_up_to(
+        &mut self,
+        index: usize,
+        how: &FineTuning<'_>,
+        place: &Place<'_>,
+    ) -> Result<(), ScanError> {
+        if has_norms(&how.backbone.network.cut_after(index)) {
+            self.settled_up_to(index, how, place)?;
+        }
+        Ok(())
+    }
+
+    fn settled_up_to(
+        &mut self,
+        index: usize,
+        how: &FineTuning<'_>,
+        place: &Place<'_>,
+    ) -> Result<&Settled, ScanError> {
+        let known = self.settled.plain.take().filter(|settled| settled.features.len() > index);
+        let settled = match known {
+            Some(settled) => settled,
+            None => {
+                let trunk = how.backbone.network.cut_after(index);
+                let tensors = how.backbone.start(&trunk, None, 0).tensors;
+                let blocks: Vec<usize> = (0..=index).collect();
+                Settled::new(&trunk, &tensors, &blocks, how.exposure(&trunk)?, place)?
+            }
+        };
+        Ok(self.settled.plain.insert(settled))
+    }
 }
 
 fn has_norms(network: &Network) -> bool {
@@ -127,6 +189,7 @@ impl Settled {
     fn new(
         network: &Network,
         tensors: &[NamedTensor],
+        blocks: &[usize],
         exposure: Exposure<'_>,
         place: &Place<'_>,
     ) -> Result<Self, ScanError> {
@@ -137,23 +200,27 @@ impl Settled {
         if has_norms(network) {
             follow_statistics(engine.as_mut(), exposure, place)?;
         }
-        let last = network.blocks.len() - 1;
-        let mut features = Matrix::default();
+        let mut features = vec![Matrix::default(); blocks.len()];
         let pictures = Pictures { dataset, preprocessing, policy, batch_size, workers };
         for batch in pictures.loader(&dataset.train).epoch(0, Order::Sequential) {
             stop_if_interrupted(place)?;
-            let rows = engine.features(&batch?.images, &[last])?;
-            rows.into_iter().for_each(|rows| append(&mut features, rows, dataset.train.len()));
+            let rows = engine.features(&batch?.images, blocks)?;
+            features.iter_mut().zip(rows).for_each(|(all, rows)| append(all, rows, dataset.train.len()));
         }
-        if features.values.iter().all(|value| value.is_finite()) {
-            return Ok(Self { tensors: engine.tensors(), features });
+        let is_finite = |features: &Matrix| features.values.iter().all(|value| value.is_finite());
+        match features.iter().zip(blocks).find(|(features, _)| !is_finite(features)) {
+            None => Ok(Self { tensors: engine.tensors(), features }),
+            Some((_, &block)) => {
+                let block = network.blocks[block].name.clone();
+                Err(ScanError::NotFinite { network: network.name.clone(), block })
+            }
         }
-        Err(ScanError::NotFinite { network: network.name.clone(), block: network.blocks[last].name.clone() })
     }
 
-    fn probe(&self, place: &Place<'_>, seed: u64) -> LinearHead {
+    /// The probe on the features after the `number`-th block that was asked for.
+    fn probe(&self, number: usize, place: &Place<'_>, seed: u64) -> LinearHead {
         let dataset = place.dataset;
-        fit_probe(&self.features, &labels(&dataset.train), dataset.classes.len(), seed).head
+        fit_probe(&self.features[number], &labels(&dataset.train), dataset.classes.len(), seed).head
     }
 }
 
@@ -185,7 +252,6 @@ fn stop_if_interrupted(place: &Place<'_>) -> Result<(), ScanError> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
     use elimnet_arch::{Activation, BatchNorm, BlockBuilder, Conv2d, Network, Value, zoo};
@@ -195,6 +261,7 @@ mod tests {
     use super::*;
     use crate::data::{Dataset, Image, LabeledImage, Preprocessing};
     use crate::model::Provenance;
+    use crate::scan::{Backbone, ScanOptions, scan};
     use crate::train::{TrainConfig, initial_tensors};
 
     const SIDE: usize = 8;
@@ -222,40 +289,35 @@ mod tests {
         Dataset::from_images(classes, [split(0..160), split(160..168), split(168..176)])
     }
 
+    fn backbone(network: &Network) -> Backbone {
+        let tensors = initial_tensors(network, 5);
+        Backbone { name: "net".into(), network: network.clone(), tensors, weights_from: Provenance::Scratch }
+    }
+
+    /// What fine-tunes of the cuts after these blocks start from, one after the other.
+    fn settled(network: &Network, head: Option<&LinearHead>, blocks: &[usize]) -> Vec<StartingTensors> {
+        let (dataset, device, interrupt) = (dataset(), CpuDevice::new(2), AtomicBool::new(false));
+        let mut place =
+            Place { dataset: &dataset, device: &device, events: &mut |_| {}, interrupt: &interrupt };
+        let (backbone, options) = (backbone(network), ScanOptions::new(SIDE));
+        let mut scanned = scan(&backbone, &options, &mut place).unwrap();
+        let config = TrainConfig { batch_size: 4, ..TrainConfig::default() };
+        let augment_train = Policy::SimpleAugmentTest;
+        let how = FineTuning { backbone: &backbone, options: &options, config: &config, augment_train };
+        let mut start = |&block: &usize| {
+            if let Some(head) = head {
+                scanned.candidates[block].head = head.clone();
+            }
+            scanned.start(block, &network.cut_after(block), &how, 0, &place).unwrap()
+        };
+        blocks.iter().map(&mut start).collect()
+    }
+
     /// What a fine-tune starts from, plainly and settled.
     fn starts(network: &Network) -> [Vec<NamedTensor>; 2] {
-        let tensors = initial_tensors(network, 5);
-        let backbone = Backbone {
-            name: "net".into(),
-            network: network.clone(),
-            tensors,
-            weights_from: Provenance::Scratch,
-        };
         let head = LinearHead { weight: Matrix::new(2, 8, vec![0.25; 16]), bias: vec![0.5, -0.5] };
-        let (preprocessing, policy) = (Preprocessing::new(SIDE), Policy::SimpleAugmentTest);
-        let wanted = FineTune {
-            backbone: &backbone,
-            network,
-            head: Some(&head),
-            preprocessing: &preprocessing,
-            policy,
-            epochs: 1,
-            seed: 0,
-            root: Path::new("."),
-            purpose: "test",
-        };
-        let (dataset, device, interrupt) = (dataset(), CpuDevice::new(2), AtomicBool::new(false));
-        let place = Place { dataset: &dataset, device: &device, events: &mut |_| {}, interrupt: &interrupt };
-        let exposure = Exposure {
-            preprocessing: &preprocessing,
-            augment_train: policy,
-            policy,
-            batch_size: 4,
-            workers: 0,
-            frozen_blocks: 0,
-        };
-        let settled = settled_start(&wanted, &head, exposure, &place).unwrap();
-        [backbone.start(network, Some(&head), 0).tensors, settled.tensors]
+        let plain = backbone(network).start(network, Some(&head), 0);
+        [plain, settled(network, Some(&head), &[0]).remove(0)].map(|start| start.tensors)
     }
 
     fn named<'a>(tensors: &'a [NamedTensor], name: &str) -> &'a [f32] {
@@ -279,6 +341,20 @@ mod tests {
     fn a_network_without_batch_norms_starts_from_the_probe_itself() {
         let [plain, settled] = starts(&network(false));
         assert_eq!(plain, settled);
+    }
+
+    #[test]
+    fn a_trunk_that_was_settled_further_up_gives_the_same_start() {
+        let mut network = network(true);
+        let mut top = BlockBuilder::new("top", "Conv");
+        let x = top.conv("top_conv", Conv2d::square(8, 8, 3, 1), Value::INPUT);
+        top.batch_norm("top_norm", BatchNorm { channels: 8, eps: 1e-5, momentum: 0.1 }, x);
+        network.blocks.push(top.build());
+        let [low, high] = &settled(&network, None, &[0, 1])[..] else { panic!("two") };
+        let shared = settled(&network, None, &[1, 0]);
+        assert_eq!([low, high], [&shared[1], &shared[0]]);
+        assert_eq!((low.head, high.head), (Head::Probe, Head::Probe));
+        assert_ne!(named(&low.tensors, "fc.weight"), named(&high.tensors, "fc.weight"));
     }
 
     #[test]

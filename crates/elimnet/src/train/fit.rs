@@ -8,7 +8,7 @@ use super::job::{Job, Outcome};
 use super::progress::Progress;
 use super::rates::StepPlan;
 use super::run::{NewRun, RunDirectory};
-use super::session::Session;
+use super::session::{Keeper, Session, Trial};
 use super::snapshot::Snapshot;
 use super::start::StartingTensors;
 use crate::model::read_card;
@@ -30,7 +30,16 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
     let snapshot = Snapshot::of(&*engine, &progress);
     let record = job.record(&start.fresh, start.head);
     let run = RunDirectory::create(place, &record, &job.dataset.split_names(), snapshot)?;
-    Session::new(&mut job, plan, engine, run, progress)?.run(&record)
+    Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), progress)?.run(run, &record)
+}
+
+/// Trains as [`fit`] does, but leaves nothing behind: no files, no test. Nothing where it was interrupted.
+pub(crate) fn trial(mut job: Job<'_>, start: &StartingTensors) -> Result<Option<Trial>, TrainError> {
+    let (plan, mut engine) = prepare(&job)?;
+    engine.set_tensors(&start.tensors)?;
+    engine.start_training(&plan.training())?;
+    let (progress, record) = (Progress::new(job.dataset.classes.len()), job.record(&start.fresh, start.head));
+    Session::new(&mut job, plan, engine, Keeper::Memory(None), progress)?.try_out(&record)
 }
 
 /// Goes on with a run from its last checkpoint, to the result that it would have had without the interruption.
@@ -55,7 +64,7 @@ pub fn resume(mut job: Job<'_>, run: RunDirectory) -> Result<Outcome, TrainError
     engine.start_training(&plan.training())?;
     engine.set_optimizer_state(&snapshot.optimizer)?;
     run.write_metrics(&snapshot.progress.history)?;
-    Session::new(&mut job, plan, engine, run, snapshot.progress)?.run(&before)
+    Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), snapshot.progress)?.run(run, &before)
 }
 
 /// Checks everything that can be checked before the first step.

@@ -29,6 +29,7 @@ pub use config::{
     CheckpointEvery, ConfigError, Difference, Distillation, OptimizerConfig, Select, TrainConfig,
 };
 pub use error::TrainError;
+pub(crate) use fit::trial;
 pub use fit::{fit, resume};
 pub use initialize::initial_tensors;
 pub use job::{Job, Outcome, Setup};
@@ -38,6 +39,7 @@ pub use observer::{Observer, Phase, Started, StepReport};
 pub use progress::{Clock, EpochRecord, Progress, Scores};
 pub use run::{NewRun, RunDirectory, RunRecord};
 pub use schedule::{OneCycle, Rates, Schedule};
+pub(crate) use session::Trial;
 pub use start::{Head, StartingTensors};
 pub use summary::{Summary, TestScores};
 pub use tensorboard::TensorBoard;

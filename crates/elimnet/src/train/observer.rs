@@ -9,8 +9,8 @@ use super::summary::Summary;
 /// What is about to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Started<'a> {
-    /// The run directory.
-    pub run: &'a Path,
+    /// The run directory; nothing for a trial, which leaves nothing behind.
+    pub run: Option<&'a Path>,
     /// Epochs that are to be trained, those before a restart counted.
     pub epochs: usize,
     /// Training batches an epoch.

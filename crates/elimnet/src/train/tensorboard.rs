@@ -76,8 +76,11 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn started(&mut self, started: &Started<'_>) {
-        let outcome = self.start(started.run, &started.progress.history, SystemTime::now());
-        self.keep(outcome);
+        self.file = None;
+        if let Some(run) = started.run {
+            let outcome = self.start(run, &started.progress.history, SystemTime::now());
+            self.keep(outcome);
+        }
     }
 
     fn epoch(&mut self, record: &EpochRecord) {

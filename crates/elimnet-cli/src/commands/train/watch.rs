@@ -30,7 +30,9 @@ impl Observer for Watch {
         if self.quiet {
             return;
         }
-        self.progress.line(&format!("run       {}", started.run.display()));
+        if let Some(run) = started.run {
+            self.progress.line(&format!("run       {}", run.display()));
+        }
         let progress = started.progress;
         if progress.epoch > 0 || progress.batch > 0 {
             let (epoch, batch) = (progress.epoch + 1, progress.batch);

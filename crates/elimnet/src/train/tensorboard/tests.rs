@@ -130,7 +130,14 @@ fn event_files(run: &Path) -> Vec<Vec<Vec<(u64, Field)>>> {
 fn watch(run: &Path, before: &[EpochRecord], after: &[EpochRecord]) {
     let mut board = TensorBoard::new();
     let progress = Progress { history: before.to_vec(), ..Progress::new(2) };
-    board.started(&Started { run, epochs: 9, batches: 1, left_out: 0, progress: &progress, fresh: &[] });
+    board.started(&Started {
+        run: Some(run),
+        epochs: 9,
+        batches: 1,
+        left_out: 0,
+        progress: &progress,
+        fresh: &[],
+    });
     after.iter().for_each(|record| board.epoch(record));
     assert!(board.take_failure().is_none());
 }
@@ -186,7 +193,7 @@ fn a_directory_that_is_gone_is_told_and_stops_nothing() {
     let gone = run.path().join("gone");
     let mut board = TensorBoard::new();
     board.started(&Started {
-        run: &gone,
+        run: Some(&gone),
         epochs: 1,
         batches: 1,
         left_out: 0,
