@@ -147,7 +147,7 @@ pub(crate) struct EliminateArgs {
     /// Short fine-tunes at so many depths, which correct what probes can't see: fine-tuning lifts shallow cuts more.
     #[arg(long, value_name = "K", default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=64))]
     pub(crate) anchors: u32,
-    /// Candidates that are fine-tuned for a short time to find the winner among them.
+    /// Most candidates that are fine-tuned for a short time to find the winner among them.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub(crate) finalists: u32,
     /// Let the winner imitate the fine-tuned uncut network, too.
@@ -261,6 +261,9 @@ pub(crate) struct TrainArgs {
     /// Weights to start from: a .pth or .safetensors FILE, `imagenet` (found in the cache or downloaded), or `none` (from scratch) [default: imagenet for the zoo, what the file says for YAML, its own for a model file].
     #[arg(long, value_name = "FILE|imagenet|none")]
     pub(crate) weights: Option<String>,
+    /// What the classifier starts from [default: fresh].
+    #[arg(long, value_enum)]
+    pub(crate) head: Option<HeadName>,
     /// Go on with an interrupted run, to the result that it would have had.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "data", "weights", "name", "output"])]
     pub(crate) resume: Option<PathBuf>,
@@ -347,7 +350,7 @@ pub(crate) struct RecipeArgs {
     /// Learning rate of each block over that of the block above it [default: 1].
     #[arg(long, value_name = "FACTOR")]
     pub(crate) layer_decay: Option<f64>,
-    /// Stop after as many epochs without a better one [default: never].
+    /// Stop after as many epochs without a better one; the start is no epoch [default: never].
     #[arg(long, value_name = "EPOCHS")]
     pub(crate) patience: Option<usize>,
     /// Largest norm of all gradients together [default: none].
@@ -368,6 +371,15 @@ pub(crate) struct RecipeArgs {
     /// Minutes between checkpoints inside an epoch, or steps with an `s` behind (`50s`) [default: 10]. Does not change the result.
     #[arg(long, value_name = "MINUTES|STEPSs")]
     pub(crate) checkpoint_every: Option<String>,
+}
+
+/// What the classifier starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HeadName {
+    /// The weights, where they have one for these classes, else random numbers.
+    Fresh,
+    /// A logistic probe, fitted to the frozen features of the training images first; better where epochs or images are few.
+    Probe,
 }
 
 /// How the learning rate moves.

@@ -32,6 +32,19 @@ pub struct Training {
     pub average_decay: Option<f32>,
 }
 
+impl Training {
+    /// Plain SGD of a network of so many blocks, all in one group, nothing frozen.
+    #[must_use]
+    pub fn plain(blocks: usize) -> Self {
+        Self {
+            optimizer: Optimizer::Sgd { nesterov: false },
+            frozen_blocks: 0,
+            groups: vec![0; blocks],
+            average_decay: None,
+        }
+    }
+}
+
 /// Settings of one step.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Step {

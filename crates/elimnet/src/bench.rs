@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use elimnet_arch::Network;
-use elimnet_engine::{Device, Engine, EngineError, Images, Matrix, NamedTensor, Optimizer, Step, Training};
+use elimnet_engine::{Device, Engine, EngineError, Images, Matrix, NamedTensor, Step, Training};
 use serde::Serialize;
 
 use crate::train::{CrossEntropy, Targets};
@@ -202,12 +202,7 @@ impl<'a> TrainingStep<'a> {
     fn start(engine: &'a mut dyn Engine, batch_size: usize) -> Result<Self, EngineError> {
         let network = engine.network();
         let (blocks, classes) = (network.all_blocks().count(), network.classes());
-        engine.start_training(&Training {
-            optimizer: Optimizer::Sgd { nesterov: false },
-            frozen_blocks: 0,
-            groups: vec![0; blocks],
-            average_decay: None,
-        })?;
+        engine.start_training(&Training::plain(blocks))?;
         Ok(Self { engine, classes: (0..batch_size).map(|index| index % classes).collect() })
     }
 

@@ -99,7 +99,7 @@ fn table(rows: &[DemoRow]) -> String {
             row.title.clone(),
             thousands(summary.parameters as u64),
             summary.layers.to_string(),
-            scores(&summary.train),
+            summary.train.as_ref().map_or_else(|| "-".to_owned(), scores),
             scores(&summary.validation),
             summary.test.as_ref().map_or_else(|| "-".to_owned(), |test| format!("{:.3}", test.macro_f1)),
             format!("{:.2}", row.inference.as_secs_f64() * 1e3),

@@ -47,7 +47,6 @@ fn search(args: &EliminateArgs) -> anyhow::Result<()> {
     let mut subject = Subject::find(&args.data, &args.candidates, args.epochs.map(|epochs| epochs as usize))?;
     // The runs must be resumable from any directory.
     subject.data.data_path = fs_err::canonicalize(&subject.data.data_path)?;
-    let scratch = tempfile::Builder::new().prefix("elimnet-rungs-").tempdir()?;
     let options = EliminateOptions {
         budget,
         cuts: args.cuts.clone(),
@@ -60,7 +59,6 @@ fn search(args: &EliminateArgs) -> anyhow::Result<()> {
         distill: args.distill,
         prove: !args.no_proof,
         root: args.output.clone(),
-        scratch: scratch.path().to_owned(),
     };
     let (interrupt, mut teller) = (interrupt_flag()?, Teller::new());
     let mut watch = (Watch::quiet(), args.tensorboard.then(TensorBoard::new));

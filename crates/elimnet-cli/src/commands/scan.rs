@@ -39,7 +39,6 @@ fn scan_all(args: &ScanArgs) -> anyhow::Result<()> {
     let interrupt = interrupt_flag()?;
     let anchors =
         AnchorOptions { count: args.anchors as usize, epochs: args.candidates.anchor_epochs as usize };
-    let scratch = tempfile::Builder::new().prefix("elimnet-anchors-").tempdir()?;
     let mut teller = Teller::new();
     let mut records = Vec::new();
     for (backbone, options) in subject.pairs() {
@@ -55,8 +54,7 @@ fn scan_all(args: &ScanArgs) -> anyhow::Result<()> {
                 attachments: Vec::new(),
                 observer: &mut watch,
             };
-            let folder = scratch.path();
-            correct(&mut scan, backbone, &options, anchors, &|_| true, &mut recipe, folder, &mut place)?;
+            correct(&mut scan, backbone, &options, anchors, &|_| true, &mut recipe, &mut place)?;
         }
         teller.clear();
         match args.format {

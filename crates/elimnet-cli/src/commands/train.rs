@@ -12,26 +12,36 @@ use std::time::SystemTime;
 use anyhow::Context;
 use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing};
 use elimnet::model::{self, ModelBase, ModelSource, Provenance};
+use elimnet::scan::{Place, ScanError, probe_head};
 use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, TensorBoard, fit, resume};
 use elimnet_arch::{Network, yaml};
 use elimnet_cpu::CpuDevice;
 
-use crate::args::{DeviceArgs, Format, TrainArgs};
+use crate::args::{DeviceArgs, Format, HeadName, TrainArgs};
 use crate::commands::{Ending, report};
 use crate::device;
 use crate::failure::hinted;
 use crate::output;
 use crate::progress::say;
+use start::Located;
 pub(crate) use start::checkpoint_file;
 use watch::Watch;
 
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Ending> {
     let outcome = match (&args.resume, &args.model, &args.data) {
-        (Some(run), _, _) => go_on(args, run, &args.device)?,
-        (None, Some(model), Some(data)) => begin(args, model, data, &device::open(&args.device)?)?,
+        (Some(_), _, _) if args.head.is_some() => {
+            let message = "--head does not go with --resume: the run has begun from its head";
+            return Err(hinted(message, "leave --head out; `run.json` says what the head was"));
+        }
+        (Some(run), _, _) => go_on(args, run, &args.device),
+        (None, Some(model), Some(data)) => begin(args, model, data, &device::open(&args.device)?),
         _ => return Err(hinted("nothing to train", "give --model and --data, or --resume RUN")),
     };
-    match outcome {
+    if let Some(ScanError::Interrupted) = outcome.as_ref().err().and_then(|error| error.downcast_ref()) {
+        say("interrupted before the first step; there is no run yet");
+        return Ok(Ending::Interrupted);
+    }
+    match outcome? {
         Outcome::Finished { run, summary } => {
             report::write_own(run.path());
             show(&run, &summary, args.format)?;
@@ -53,6 +63,14 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyh
     let config = recipe::training(&data, &args.recipe)?;
     check_image_size(&network, data.image_size)?;
     let weights = start::locate(&source, &network, args.weights.as_deref())?;
+    let wants_probe = args.head == Some(HeadName::Probe);
+    if wants_probe && weights == Located::Scratch {
+        let message = "--head probe fits what pretrained features say, and there are no weights";
+        return Err(hinted(
+            message,
+            "give some with --weights FILE or --weights imagenet, or leave --head out",
+        ));
+    }
     let dataset = open_data(&data, config.seed, &fresh(args.recipe.tolerate))?;
     let network = network.with_classes(dataset.classes.len());
     let start = weights.read(&source, &network, &dataset.classes, config.seed)?;
@@ -78,8 +96,14 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyh
         config,
     };
     let (mut watch, interrupt) = (watchers(args), interrupt_flag()?);
+    let mut tensors = start.tensors;
+    if wants_probe {
+        say(&format!("head      a probe of {} training images", dataset.train.len()));
+        let here = Place { dataset: &dataset, device, events: &mut |_| {}, interrupt: &interrupt };
+        tensors = probe_head(&setup, tensors, &here)?;
+    }
     let job = Job { setup, dataset: &dataset, device, observer: &mut watch, interrupt: &interrupt };
-    let outcome = fit(job, &start.tensors, &place);
+    let outcome = fit(job, &tensors, &place);
     tell_failure(&mut watch.1);
     Ok(outcome?)
 }
@@ -187,12 +211,17 @@ fn text(run: &Path, summary: &Summary) -> String {
     let of = |name: &str, scores: &elimnet::train::Scores| {
         line(name, scores.loss, scores.accuracy, scores.macro_f1)
     };
+    let best = summary.best_epoch.map(|epoch| {
+        let start = if epoch == 0 { " (the start)" } else { "" };
+        format!("best       epoch {epoch}{start}\n")
+    });
     let test = summary.test.as_ref();
     format!(
-        "run        {}\nepochs     {}\n{}{}{}",
+        "run        {}\nepochs     {}\n{}{}{}{}",
         run.display(),
         summary.epochs,
-        of("train", &summary.train),
+        best.unwrap_or_default(),
+        summary.train.as_ref().map(|train| of("train", train)).unwrap_or_default(),
         of("validation", &summary.validation),
         test.map(|test| line("test", test.loss, test.accuracy, test.macro_f1)).unwrap_or_default(),
     )

@@ -80,6 +80,24 @@ fn the_same_command_chooses_the_same_network() {
 }
 
 #[test]
+fn a_race_is_no_longer_than_the_full_fine_tune() {
+    let scene = scene();
+    let race = |epochs: u64| {
+        let all = format!("{ELIMINATE} --no-proof --format json --epochs {epochs} --anchors 0");
+        let record = parse(&scene.ok(&all));
+        let considered = record["considered"].as_array().expect("a list").iter();
+        let last = |network: &Value| network["rungs"].as_array().expect("a list").last().cloned();
+        considered.filter_map(last).map(|rung| rung["epochs"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    let (short, long) = (race(4), race(8));
+    assert!(
+        short.len() > 2 && short.iter().sum::<u64>() <= 4,
+        "a second rung would cost two more: {short:?}"
+    );
+    assert!(long.contains(&2) && long.iter().sum::<u64>() <= 8, "{long:?}");
+}
+
+#[test]
 fn an_elimination_as_text() {
     let scene = scene();
     let text = scene.ok(&format!("{ELIMINATE} --drop-blocks --tail conv:24x1 --distill --max-f1-drop 1"));

@@ -60,3 +60,33 @@ fn a_cut_network_has_no_head_to_predict_with() {
         .error("predict --model mobilenet_v3_small@features.1 --weights zoo.safetensors photos/test/red");
     assert!(error.contains("tensors in `zoo.safetensors` don't fit the network"), "{error}");
 }
+
+#[test]
+fn a_training_starts_from_a_probe() {
+    let scene = scene();
+    let command = format!("train --model mobilenet_v3_small@features.1 --data photos {RECIPE}");
+    let outcome = scene.run(&format!("{command} --weights zoo.safetensors --head probe"));
+    assert_eq!(outcome.code, Some(0), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("head      a probe of 24 training images\n"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("(the start)  validation "), "{}", outcome.stderr);
+    assert!(scene.read("exp/latest/run.json").contains("\"head\": \"probe\""));
+    let fresh = scene.run(&format!("{command} --weights zoo.safetensors --head fresh"));
+    assert_eq!(fresh.code, Some(0), "{}", fresh.stderr);
+    assert!(!fresh.stderr.contains("(the start)"), "{}", fresh.stderr);
+    assert!(scene.read("exp/latest/run.json").contains("\"head\": \"fresh\""));
+}
+
+#[test]
+fn heads_that_can_not_be_probes_are_refused() {
+    let scene = scene();
+    let mut text = String::new();
+    for more in [
+        "--model mobilenet_v3_small@features.1 --data photos --weights none",
+        "--model tiny.yaml --data photos",
+        "--model mobilenet_v3_small --data photos --weights zoo.safetensors",
+        "--resume exp/latest",
+    ] {
+        text += &format!("{more}\n{}\n", scene.error(&format!("train {more} --head probe")));
+    }
+    stable(&scene).bind(|| insta::assert_snapshot!("heads_that_can_not_be_probes", text));
+}

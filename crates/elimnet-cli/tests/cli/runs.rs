@@ -24,6 +24,25 @@ fn a_training_tells_what_it_does_and_leaves_a_run_behind() {
 }
 
 #[test]
+fn a_start_that_no_epoch_beats_is_named_and_kept() {
+    let scene = Scene::new();
+    let before = scene.train("--epochs 6 --learning-rate 0.1");
+    let ruin = format!("train --model {} --data photos {RECIPE} --learning-rate 50", before.display());
+    let Outcome { code, stdout, stderr } = scene.run(&ruin);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("epoch   0/2  (the start)  validation "), "{stderr}");
+    assert_eq!(stderr.matches("(best)").count(), 1, "{stderr}");
+    assert!(stdout.contains("epochs     2\nbest       epoch 0 (the start)\nvalidation "), "{stdout}");
+    let model =
+        |run: &std::path::Path| elimnet::model::load_model(&run.join("best.safetensors")).expect("read");
+    let (kept, given) = (model(&scene.latest()), model(&before));
+    assert_eq!(kept.tensors, given.tensors);
+    assert!(kept.card.metrics.keys().all(|name| name.starts_with("validation.")), "{:?}", kept.card.metrics);
+    let report = scene.read("exp/latest/report.html");
+    assert!(report.contains("No epoch was better than the start") && report.contains("Epoch 0 is the start"));
+}
+
+#[test]
 fn the_same_command_gives_the_same_model() {
     let scene = Scene::new();
     let first = scene.train("--seed 7 --workers 1 --threads 1");

@@ -41,6 +41,15 @@ pub(crate) fn best_uncut(scans: &[Scan]) -> Option<Pick> {
     uncut.max_by(|a, b| expected(*a, scans).total_cmp(&expected(*b, scans)))
 }
 
+/// Those of `front`, best first, that the first of them does not beat by a standard error of theirs, whatever they cost: the
+/// others have no chance where the highest macro-F1 wins.
+pub(crate) fn contenders(front: &[Pick], scans: &[Scan]) -> Vec<Pick> {
+    let Some(&best) = front.first() else { return Vec::new() };
+    let in_reach =
+        |pick: &Pick| expected(*pick, scans) + standard_error(pick.record(scans)) >= expected(best, scans);
+    front.iter().copied().filter(in_reach).collect()
+}
+
 fn expected(pick: Pick, scans: &[Scan]) -> f64 {
     pick.record(scans).expected_macro_f1()
 }
@@ -133,7 +142,7 @@ pub(crate) mod tests {
             cuts,
             anchors: Vec::new(),
         };
-        Scan { record, candidates: Vec::new() }
+        Scan { record, candidates: Vec::new(), settled: Default::default(), tried: Default::default() }
     }
 
     fn scans() -> Vec<Scan> {
@@ -155,6 +164,18 @@ pub(crate) mod tests {
         let probe = &mut scans[0].record.cuts[2].probe;
         (probe.low, probe.high) = (probe.macro_f1 - 0.05, probe.macro_f1 + 0.05);
         assert_eq!(names(&pareto(&feasible, &scans), &scans), ["a1", "a2", "a0"]);
+    }
+
+    #[test]
+    fn who_is_a_standard_error_behind_has_no_chance() {
+        let mut scans = scans();
+        let front: Vec<Pick> = Pick::all(&scans).filter(|pick| pick.scan == 0).collect();
+        let front = pareto(&front, &scans);
+        assert_eq!(names(&contenders(&front, &scans), &scans), ["a1"]);
+        let probe = &mut scans[0].record.cuts[0].probe;
+        (probe.low, probe.high) = (0.0, 1.2);
+        assert_eq!(names(&contenders(&front, &scans), &scans), ["a1", "a0"], "0.4 may be 0.7");
+        assert_eq!(contenders(&[], &scans), []);
     }
 
     #[test]

@@ -1,21 +1,21 @@
 //! The way from backbones and a budget to a winner.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::budget::Budget;
-use super::choose::{Pick, best_uncut, fastest_within, pareto, static_baseline};
+use super::choose::{Pick, best_uncut, contenders, fastest_within, pareto, static_baseline};
 use super::error::EliminationError;
 use super::prove::Judgement;
 use super::record::{EliminationRecord, Rung};
 use super::report::Chosen;
 use crate::data::Split;
 use crate::scan::{
-    AnchorOptions, Backbone, Candidate, CutRecord, FineTune, Place, Recipe, Scan, ScanError, ScanOptions,
-    ScanRecord, Tuned, correct, scan, tune,
+    AnchorOptions, Backbone, Candidate, CutRecord, FineTune, FineTuning, Place, Recipe, Scan, ScanError,
+    ScanOptions, ScanRecord, Tuned, correct, scan, try_out, tune,
 };
-use crate::train::Distillation;
+use crate::train::{Distillation, Head, StartingTensors};
 use elimnet_arch::Network;
 
 /// Settings of an elimination.
@@ -37,8 +37,6 @@ pub struct EliminateOptions {
     pub prove: bool,
     /// Folder of the full fine-tunes' runs.
     pub root: PathBuf,
-    /// Folder of the short fine-tunes' runs, for the caller to throw away.
-    pub scratch: PathBuf,
 }
 
 impl EliminateOptions {
@@ -150,9 +148,8 @@ impl Search<'_, '_, '_> {
     fn correct(&mut self) -> Result<(), EliminationError> {
         let all = self.options;
         for ((backbone, options), scan) in self.pairs.iter().zip(&mut self.scans) {
-            let (anchors, folder) = (self.options.anchors, &self.options.scratch);
             let fits = |cut: &CutRecord| all.wants(cut) && all.budget.allows(cut);
-            correct(scan, backbone, options, anchors, &fits, self.recipe, folder, self.place)?;
+            correct(scan, backbone, options, all.anchors, &fits, self.recipe, self.place)?;
         }
         for (index, scan) in self.scans.iter().enumerate() {
             for anchor in &scan.record.anchors {
@@ -171,17 +168,23 @@ impl Search<'_, '_, '_> {
         let reference = uncut.record(&self.scans).expected_macro_f1();
         let mut order = match self.options.budget.max_f1_drop {
             Some(drop) => fastest_within(&front, &self.scans, reference, drop),
-            None => front,
+            None => contenders(&front, &self.scans),
         };
         order.truncate(self.options.candidates);
         order
     }
 
-    /// Fine-tunes all for a short time, the better half for twice as long, and so on until one is left.
+    /// Fine-tunes all for a short time, the better half for twice as long, and so on until one is left, or the next rung would
+    /// make the race longer than the full fine-tune that it decides about: then the best so far wins.
     fn halve(&mut self, candidates: &[Pick]) -> Result<Pick, EliminationError> {
         let mut left = candidates.to_vec();
-        let mut epochs = self.options.anchors.epochs;
-        while left.len() > 1 && epochs < self.recipe.config.epochs {
+        let (mut epochs, mut spent, full) = (self.options.anchors.epochs, 0, self.recipe.config.epochs);
+        while left.len() > 1 && epochs < full {
+            let cost: usize = left.iter().map(|pick| epochs.saturating_sub(self.epochs_tried(*pick))).sum();
+            if spent > 0 && spent + cost > full {
+                break;
+            }
+            spent += cost;
             let mut scored = Vec::with_capacity(left.len());
             for pick in left {
                 scored.push((self.rung(pick, epochs)?, pick));
@@ -192,20 +195,39 @@ impl Search<'_, '_, '_> {
             left = scored.into_iter().map(|(_, pick)| pick).collect();
             epochs *= 2;
         }
+        self.scans.iter_mut().for_each(|scan| scan.tried.clear());
         Ok(left[0])
     }
 
-    /// Macro-F1 on the validation images after so many epochs; an anchor is not fine-tuned again.
+    /// Epochs of the short fine-tunes of a candidate so far.
+    fn epochs_tried(&self, pick: Pick) -> usize {
+        self.rungs.get(&pick).and_then(|rungs| rungs.last()).map_or(0, |rung| rung.epochs)
+    }
+
+    /// Macro-F1 on the validation images after so many epochs; an anchor is not fine-tuned again, and a candidate goes on from
+    /// where it was.
     fn rung(&mut self, pick: Pick, epochs: usize) -> Result<f64, EliminationError> {
         let known = self.rungs.get(&pick).into_iter().flatten().find(|rung| rung.epochs == epochs);
         if let Some(rung) = known {
             return Ok(rung.macro_f1);
         }
-        let scratch = self.options.scratch.clone();
-        let seed = self.recipe.config.seed;
-        let tuned = self.tune_once(Subject::Candidate(pick), epochs, seed, &scratch, "candidate")?;
+        let (seed, before) = (self.recipe.config.seed, self.epochs_tried(pick));
+        let scan = &mut self.scans[pick.scan];
+        let prepared = match scan.tried.remove(&pick.line) {
+            Some(trial) => Prepared {
+                scan: pick.scan,
+                network: scan.candidates[pick.line].network.clone(),
+                start: StartingTensors { tensors: trial.tensors, fresh: Vec::new(), head: Head::Kept },
+                // Not the order and the augmentation of the epochs before.
+                seed: seed.wrapping_add((before as u64) << 32),
+            },
+            None => self.prepare(Subject::Candidate(pick), seed)?,
+        };
+        let wanted = prepared.fine_tune(self.pairs, epochs - before, "candidate");
+        let trial = try_out(&wanted, self.recipe, self.place)?;
         let split = &self.place.dataset.validation;
-        let macro_f1 = Judgement::new(labels(split), self.classes(), seed).score(&tuned.validation);
+        let macro_f1 = Judgement::new(labels(split), self.classes(), seed).score(&trial.validation);
+        self.scans[pick.scan].tried.insert(pick.line, trial);
         self.rungs.entry(pick).or_default().push(Rung { epochs, macro_f1 });
         Ok(macro_f1)
     }
@@ -247,40 +269,27 @@ impl Search<'_, '_, '_> {
                 _ => None,
             };
             self.recipe.config.distillation = teacher.map(Distillation::of);
-            let root = self.options.root.clone();
-            let tuned = self.tune_once(subject, epochs, seed, &root, &purpose);
+            let prepared = self.prepare(subject, seed)?;
+            let wanted = prepared.fine_tune(self.pairs, epochs, &purpose);
+            let tuned = tune(&wanted, &self.options.root, self.recipe, self.place);
             self.recipe.config.distillation = None;
             full.0.entry(subject).or_default().push((seed, tuned?));
         }
         Ok(())
     }
 
-    fn tune_once(
-        &mut self,
-        subject: Subject,
-        epochs: usize,
-        seed: u64,
-        root: &Path,
-        purpose: &str,
-    ) -> Result<Tuned, EliminationError> {
-        let (scan, candidate) = match subject {
-            Subject::Candidate(pick) => (pick.scan, &self.scans[pick.scan].candidates[pick.line]),
+    /// The network and what it starts from.
+    fn prepare(&mut self, subject: Subject, seed: u64) -> Result<Prepared, EliminationError> {
+        let (scan, line) = match subject {
+            Subject::Candidate(Pick { scan, line }) => (scan, line),
             // The deepest cut's head fits the uncut network where nothing but a Linear follows its pooling.
             Subject::Uncut(scan) => (scan, deepest(&self.scans[scan])),
         };
         let (backbone, options) = &self.pairs[scan];
-        let wanted = FineTune {
-            backbone,
-            network: network(subject, backbone, candidate),
-            head: Some(&candidate.head),
-            preprocessing: &options.preprocessing,
-            policy: options.policy,
-            epochs,
-            seed,
-            root,
-            purpose,
-        };
-        Ok(tune(&wanted, self.recipe, self.place)?)
+        let network = network(subject, backbone, &self.scans[scan].candidates[line]).clone();
+        let how = FineTuning::new(backbone, options, self.recipe);
+        let start = self.scans[scan].start(line, &network, &how, seed, self.place)?;
+        Ok(Prepared { scan, network, start, seed })
     }
 
     pub(super) fn classes(&self) -> usize {
@@ -292,9 +301,29 @@ pub(super) fn labels(split: &Split) -> Vec<usize> {
     split.samples.iter().map(|sample| sample.label).collect()
 }
 
-fn deepest(scan: &Scan) -> &Candidate {
-    let line = scan.record.cuts.iter().rposition(CutRecord::is_plain).expect("every scan has a cut");
-    &scan.candidates[line]
+fn deepest(scan: &Scan) -> usize {
+    scan.record.cuts.iter().rposition(CutRecord::is_plain).expect("every scan has a cut")
+}
+
+/// A network ready to be fine-tuned.
+struct Prepared {
+    scan: usize,
+    network: Network,
+    start: StartingTensors,
+    seed: u64,
+}
+
+impl Prepared {
+    fn fine_tune<'a>(
+        &'a self,
+        pairs: &'a [(&'a Backbone, ScanOptions)],
+        epochs: usize,
+        purpose: &'a str,
+    ) -> FineTune<'a> {
+        let (backbone, options) = &pairs[self.scan];
+        let Self { network, start, seed, .. } = self;
+        FineTune { backbone, options, network, start, epochs, seed: *seed, purpose }
+    }
 }
 
 pub(super) fn network<'a>(subject: Subject, backbone: &'a Backbone, candidate: &'a Candidate) -> &'a Network {

@@ -26,8 +26,8 @@ pub struct RunResult {
     pub layers: usize,
     /// Epochs that were trained.
     pub epochs: usize,
-    /// On the training images.
-    pub train: Scores,
+    /// On the training images; nothing where no epoch was better than the start.
+    pub train: Option<Scores>,
     /// On the validation images.
     pub validation: Scores,
     /// On the test images.

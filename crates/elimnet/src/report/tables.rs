@@ -57,7 +57,7 @@ impl Comparison {
                 parameters(run.parameters),
                 run.layers.to_string(),
                 run.epochs.to_string(),
-                scores(&run.train),
+                run.train.as_ref().map_or_else(absent, scores),
                 scores(&run.validation),
                 run.test.map_or_else(absent, |test| format!("{:.3}", test.macro_f1)),
             ]
@@ -144,7 +144,7 @@ mod tests {
             parameters: 683_846,
             layers: 37,
             epochs: 20,
-            train: scores(0.4474),
+            train: Some(scores(0.4474)),
             validation: scores(0.712),
             test: Some(scores(0.9)),
             timing: None,

@@ -1,6 +1,5 @@
 //! Short fine-tunes at a few depths, which turn probes into predictions.
 
-use std::path::Path;
 use std::time::Instant;
 
 use super::backbone::Backbone;
@@ -10,7 +9,7 @@ use super::error::ScanError;
 use super::features::labels;
 use super::record::{AnchorRecord, CutRecord};
 use super::run::{Place, Scan, ScanOptions};
-use super::tune::{FineTune, Recipe, tune};
+use super::tune::{FineTune, FineTuning, Recipe, try_out};
 
 /// How many short fine-tunes, and how short.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,14 +22,10 @@ pub struct AnchorOptions {
 
 /// Fine-tunes a few cuts for a short time and predicts from their gains what every candidate will come to.
 ///
-/// Only cuts that `eligible` accepts are fine-tuned. The runs go into `folder`, for the caller to throw away.
+/// Only cuts that `eligible` accepts are fine-tuned.
 ///
 /// # Errors
 /// If a fine-tune fails or is interrupted.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "what is corrected, how, and with what; none of them belong together"
-)]
 pub fn correct(
     scan: &mut Scan,
     backbone: &Backbone,
@@ -38,7 +33,6 @@ pub fn correct(
     anchors: AnchorOptions,
     eligible: &dyn Fn(&CutRecord) -> bool,
     recipe: &mut Recipe<'_>,
-    folder: &Path,
     place: &mut Place<'_>,
 ) -> Result<(), ScanError> {
     let truth = labels(&place.dataset.validation);
@@ -52,21 +46,28 @@ pub fn correct(
         (0..cuts.len()).filter(|&line| cuts[line].is_plain() && eligible(&cuts[line])).collect();
     let mut measured = Vec::new();
     let mut records = Vec::new();
-    for line in spread(&possible, anchors.count) {
-        let (cut, candidate) = (&scan.record.cuts[line], &scan.candidates[line]);
+    let (lines, seed) = (spread(&possible, anchors.count), recipe.config.seed);
+    if let Some(&deepest) = lines.last() {
+        let how = FineTuning::new(backbone, options, recipe);
+        scan.settle_up_to(scan.record.cuts[deepest].index, &how, place)?;
+    }
+    for line in lines {
         let began = Instant::now();
+        let network = scan.candidates[line].network.clone();
+        let start = scan.start(line, &network, &FineTuning::new(backbone, options, recipe), seed, place)?;
         let wanted = FineTune {
             backbone,
-            network: &candidate.network,
-            head: Some(&candidate.head),
-            preprocessing: &options.preprocessing,
-            policy: options.policy,
+            options,
+            network: &network,
+            start: &start,
             epochs: anchors.epochs,
-            seed: recipe.config.seed,
-            root: folder,
+            seed,
             purpose: "anchor",
         };
-        let tuned = tune(&wanted, recipe, place)?.validation;
+        let trial = try_out(&wanted, recipe, place)?;
+        let tuned = trial.validation.clone();
+        scan.tried.insert(line, trial);
+        let (cut, candidate) = (&scan.record.cuts[line], &scan.candidates[line]);
         records.push(AnchorRecord {
             name: cut.name.clone(),
             index: cut.index,

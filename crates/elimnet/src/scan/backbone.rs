@@ -7,7 +7,7 @@ use elimnet_engine::NamedTensor;
 
 use super::probe::LinearHead;
 use crate::model::Provenance;
-use crate::train::{StartingTensors, initial_tensors};
+use crate::train::{Head, StartingTensors, initial_tensors};
 
 /// A network with its pretrained tensors, as many outputs as the data have classes.
 #[derive(Clone, Debug)]
@@ -33,38 +33,48 @@ impl Backbone {
     /// where its shape is right, and from the seed what neither has: a fresh convolution, a classifier without a probe.
     #[must_use]
     pub fn start(&self, network: &Network, head: Option<&LinearHead>, seed: u64) -> StartingTensors {
-        let own: HashMap<&str, &NamedTensor> =
-            self.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-        let classifier = network.classifier_tensors();
-        let specs = network.tensors();
-        let shapes =
-            || specs.iter().filter(|spec| classifier.contains(&spec.name)).map(|spec| &spec.shape[..]);
-        let head = head.filter(|head| shapes().any(|shape| shape == [head.weight.rows, head.weight.columns]));
-        let mut fresh = Vec::new();
-        let choose = |mut tensor: NamedTensor| {
-            let is_head = classifier.contains(&tensor.name);
-            let values = match is_head {
-                true => head.and_then(|head| head.tensor(&tensor)),
-                false => own
-                    .get(tensor.name.as_str())
-                    .filter(|own| own.shape == tensor.shape)
-                    .map(|own| own.values.clone()),
-            };
-            match values {
-                Some(values) => tensor.values = values,
-                None if tensor.name.ends_with("num_batches_tracked") => {}
-                None => fresh.push(tensor.name.clone()),
-            }
-            tensor
-        };
-        let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
-        StartingTensors { tensors, fresh }
+        start(&self.tensors, network, head, seed)
     }
+}
+
+/// As [`Backbone::start`], with the trunk's tensors from `trunk`.
+pub(super) fn start(
+    trunk: &[NamedTensor],
+    network: &Network,
+    head: Option<&LinearHead>,
+    seed: u64,
+) -> StartingTensors {
+    let own: HashMap<&str, &NamedTensor> =
+        trunk.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let classifier = network.classifier_tensors();
+    let specs = network.tensors();
+    let shapes = || specs.iter().filter(|spec| classifier.contains(&spec.name)).map(|spec| &spec.shape[..]);
+    let head = head.filter(|head| shapes().any(|shape| shape == [head.weight.rows, head.weight.columns]));
+    let mut fresh = Vec::new();
+    let choose = |mut tensor: NamedTensor| {
+        let is_head = classifier.contains(&tensor.name);
+        let values = match is_head {
+            true => head.and_then(|head| head.tensor(&tensor)),
+            false => own
+                .get(tensor.name.as_str())
+                .filter(|own| own.shape == tensor.shape)
+                .map(|own| own.values.clone()),
+        };
+        match values {
+            Some(values) => tensor.values = values,
+            None if tensor.name.ends_with("num_batches_tracked") => {}
+            None => fresh.push(tensor.name.clone()),
+        }
+        tensor
+    };
+    let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
+    let drawn = fresh.iter().any(|name| classifier.contains(name));
+    StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe } }
 }
 
 impl LinearHead {
     /// The numbers for a classifier's tensor, if it has the shape of one of this head's.
-    fn tensor(&self, tensor: &NamedTensor) -> Option<Vec<f32>> {
+    pub(super) fn tensor(&self, tensor: &NamedTensor) -> Option<Vec<f32>> {
         match tensor.shape[..] {
             [classes, channels] if (classes, channels) == (self.weight.rows, self.weight.columns) => {
                 Some(self.weight.values.clone())
@@ -97,7 +107,7 @@ mod tests {
         let cut = backbone.network.cut_at("layer1.1").unwrap();
         let head = LinearHead { weight: Matrix::new(3, 64, vec![0.5; 192]), bias: vec![1.0, 2.0, 3.0] };
         let start = backbone.start(&cut, Some(&head), 0);
-        assert_eq!(start.fresh, [] as [&str; 0]);
+        assert_eq!((start.fresh.len(), start.head), (0, Head::Probe));
         assert_eq!(named(&start, "fc.weight").values, vec![0.5; 192]);
         assert_eq!(named(&start, "fc.bias").values, [1.0, 2.0, 3.0]);
         let own = backbone.tensors.iter().find(|tensor| tensor.name == "layer1.1.conv2.weight").unwrap();
@@ -112,7 +122,8 @@ mod tests {
         let tail: Tail = "conv:32x1".parse().unwrap();
         let network = backbone.network.cut_at("layer1.1").unwrap().with_tail(&tail);
         let head = LinearHead { weight: Matrix::new(3, 64, vec![0.5; 192]), bias: vec![0.0; 3] };
-        let fresh = backbone.start(&network, Some(&head), 0).fresh;
+        let StartingTensors { fresh, head, .. } = backbone.start(&network, Some(&head), 0);
+        assert_eq!(head, Head::Fresh);
         let classifier = ["fc.weight", "fc.bias"].map(str::to_owned);
         assert!(classifier.iter().all(|name| fresh.contains(name)), "the probe has another width: {fresh:?}");
         assert!(fresh.iter().any(|name| name.starts_with("tail.0.")), "{fresh:?}");

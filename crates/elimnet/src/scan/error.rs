@@ -51,6 +51,14 @@ pub enum ScanError {
         /// Name of the block.
         block: String,
     },
+    /// A probe can't be its classifier.
+    #[error(
+        "the classifier of `{network}` is not one Linear on pooled features, so no probe can take its place"
+    )]
+    NotLinear {
+        /// Name of the network.
+        network: String,
+    },
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -68,6 +76,10 @@ impl ScanError {
             }
             Self::NoImages { .. } => Some("give data with images to train and to validate on".to_owned()),
             Self::NoTrunk { .. } => Some("give a network with convolutions below its pooling".to_owned()),
+            Self::NotLinear { .. } => Some(
+                "cut the network (NAME@CUT): then its classifier is one; or start from a fresh head"
+                    .to_owned(),
+            ),
             Self::Eliminate(_) => Some("`elimnet cuts NETWORK` lists what there is".to_owned()),
             _ => None,
         }

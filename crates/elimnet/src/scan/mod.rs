@@ -46,5 +46,6 @@ pub use knee::knee;
 pub use probe::{LinearHead, Probe, fit_probe};
 pub use record::{AnchorRecord, CutRecord, Estimate, ProbeScores, ScanRecord};
 pub use run::{Candidate, Place, Scan, ScanEvent, ScanOptions, scan};
-pub(crate) use tune::{FineTune, tune};
+pub use settle::probe_head;
+pub(crate) use tune::{FineTune, FineTuning, try_out, tune};
 pub use tune::{Recipe, Tuned};

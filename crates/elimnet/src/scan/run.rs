@@ -1,6 +1,6 @@
 //! The scan of one backbone at one image size.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -18,7 +18,9 @@ use super::latency::{BlockTimes, of_tail};
 use super::probe::LinearHead;
 use super::record::{CutRecord, ScanRecord};
 use super::score::{Labels, Scored, score_all};
+use super::settle::SettledTrunks;
 use crate::data::{Dataset, Policy, Preprocessing};
+use crate::train::Trial;
 
 /// Settings of a scan.
 #[derive(Clone, Debug)]
@@ -132,6 +134,10 @@ pub struct Scan {
     pub record: ScanRecord,
     /// The networks.
     pub candidates: Vec<Candidate>,
+    /// What their fine-tunes start from, as far as it was needed.
+    pub(crate) settled: SettledTrunks,
+    /// Where short fine-tunes of candidates ended, by line: longer ones go on from there.
+    pub(crate) tried: HashMap<usize, Trial>,
 }
 
 /// Scores every cut of `backbone`.
@@ -397,7 +403,7 @@ impl<'a, 'p> Scanner<'a, 'p> {
             cuts,
             anchors: Vec::new(),
         };
-        Scan { record, candidates }
+        Scan { record, candidates, settled: SettledTrunks::default(), tried: HashMap::new() }
     }
 }
 

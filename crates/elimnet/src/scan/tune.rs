@@ -1,5 +1,6 @@
 //! Fine-tunes of candidates: ordinary runs, and what they say about each image.
 
+use std::path::Path;
 use std::time::SystemTime;
 
 use elimnet_arch::{Network, yaml};
@@ -8,13 +9,15 @@ use elimnet_engine::Device;
 use super::backbone::Backbone;
 use super::error::ScanError;
 use super::features::Pictures;
-use super::probe::LinearHead;
-use super::run::{Place, ScanEvent};
-use super::settle::settled_start;
-use crate::data::{Dataset, Order, Policy, Preprocessing, Split};
+use super::run::{Place, ScanEvent, ScanOptions};
+use super::settle::Exposure;
+use crate::data::{Dataset, Order, Policy, Split};
 use crate::evaluate::evaluate;
 use crate::model::{Provenance, load_model};
-use crate::train::{Job, NewRun, Observer, Outcome, RunDirectory, Setup, Summary, TrainConfig, fit};
+use crate::train::{
+    Job, NewRun, Observer, Outcome, RunDirectory, Setup, StartingTensors, Summary, TrainConfig, Trial, fit,
+    trial,
+};
 
 /// How candidates are fine-tuned.
 pub struct Recipe<'a> {
@@ -28,18 +31,55 @@ pub struct Recipe<'a> {
     pub observer: &'a mut dyn Observer,
 }
 
+/// What all fine-tunes of one backbone at one image size have in common.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FineTuning<'a> {
+    pub(crate) backbone: &'a Backbone,
+    pub(crate) options: &'a ScanOptions,
+    pub(crate) config: &'a TrainConfig,
+    pub(crate) augment_train: Policy,
+}
+
+impl<'a> FineTuning<'a> {
+    pub(crate) fn new(backbone: &'a Backbone, options: &'a ScanOptions, recipe: &'a Recipe<'_>) -> Self {
+        Self { backbone, options, config: &recipe.config, augment_train: recipe.augment_train }
+    }
+
+    pub(crate) fn exposure(&self, network: &Network) -> Result<Exposure<'a>, ScanError> {
+        Ok(Exposure {
+            preprocessing: &self.options.preprocessing,
+            augment_train: self.augment_train,
+            policy: self.options.policy,
+            batch_size: self.config.batch_size,
+            workers: self.config.workers.unwrap_or(0),
+            frozen_blocks: self.config.frozen_blocks(network)?,
+        })
+    }
+
+    fn setup(&self, network: &Network, epochs: usize, seed: u64) -> Setup {
+        let config = TrainConfig { epochs, seed, ..self.config.clone() };
+        let is_cut = network.blocks.len() < self.backbone.network.blocks.len();
+        let last = network.blocks.last().filter(|_| is_cut);
+        Setup {
+            network: network.clone(),
+            cut: last.map(|block| block.name.clone()),
+            preprocessing: self.options.preprocessing.clone(),
+            augment_train: self.augment_train,
+            augment_test: self.options.policy,
+            weights_from: self.backbone.weights_from.clone(),
+            config,
+        }
+    }
+}
+
 /// A fine-tune to be made.
 pub(crate) struct FineTune<'a> {
     pub(crate) backbone: &'a Backbone,
+    pub(crate) options: &'a ScanOptions,
     pub(crate) network: &'a Network,
-    /// What its classifier starts from, fitted once more to the statistics that training will have.
-    pub(crate) head: Option<&'a LinearHead>,
-    pub(crate) preprocessing: &'a Preprocessing,
-    pub(crate) policy: Policy,
+    pub(crate) start: &'a StartingTensors,
     pub(crate) epochs: usize,
     pub(crate) seed: u64,
-    /// The folder that gets the run.
-    pub(crate) root: &'a std::path::Path,
     pub(crate) purpose: &'a str,
 }
 
@@ -56,57 +96,53 @@ pub struct Tuned {
     pub test: Vec<usize>,
 }
 
-/// Fine-tunes a network and asks it about every validation and test image.
+/// Fine-tunes a network in a run directory below `root` and asks it about every validation and test image.
 pub(crate) fn tune(
     wanted: &FineTune<'_>,
+    root: &Path,
     recipe: &mut Recipe<'_>,
     place: &mut Place<'_>,
 ) -> Result<Tuned, ScanError> {
-    let FineTune { network, epochs, purpose, .. } = *wanted;
-    (place.events)(ScanEvent::Tuning { network: &network.name, epochs, purpose });
-    let start = match wanted.head {
-        Some(head) => settled_start(wanted, head, recipe.augment_train, recipe.config.batch_size, place)?,
-        None => wanted.backbone.start(network, None, wanted.seed),
-    };
-    let job = Job {
-        setup: wanted.setup(recipe),
-        dataset: place.dataset,
-        device: place.device,
-        observer: &mut *recipe.observer,
-        interrupt: place.interrupt,
-    };
-    match fit(job, &start, &wanted.place(&recipe.attachments))? {
+    let new = wanted.place(root, &recipe.attachments);
+    match fit(wanted.job(recipe, place), wanted.start, &new)? {
         Outcome::Interrupted { .. } => Err(ScanError::Interrupted),
         Outcome::Finished { run, summary } => {
-            let [validation, test] = predictions(&run, wanted.policy, place.dataset, place.device)?;
+            let [validation, test] = predictions(&run, wanted.options.policy, place.dataset, place.device)?;
             Ok(Tuned { run, summary: *summary, validation, test })
         }
     }
 }
 
+/// Fine-tunes a network for its scores alone: nothing is written, nothing tested.
+pub(crate) fn try_out(
+    wanted: &FineTune<'_>,
+    recipe: &mut Recipe<'_>,
+    place: &mut Place<'_>,
+) -> Result<Trial, ScanError> {
+    trial(wanted.job(recipe, place), wanted.start)?.ok_or(ScanError::Interrupted)
+}
+
 impl FineTune<'_> {
-    fn setup(&self, recipe: &Recipe<'_>) -> Setup {
-        let config = TrainConfig { epochs: self.epochs, seed: self.seed, ..recipe.config.clone() };
-        let is_cut = self.network.blocks.len() < self.backbone.network.blocks.len();
-        let last = self.network.blocks.last().filter(|_| is_cut);
-        Setup {
-            network: self.network.clone(),
-            cut: last.map(|block| block.name.clone()),
-            preprocessing: self.preprocessing.clone(),
-            augment_train: recipe.augment_train,
-            augment_test: self.policy,
-            weights_from: self.backbone.weights_from.clone(),
-            config,
+    /// Tells about the fine-tune and sets it up.
+    fn job<'j>(&self, recipe: &'j mut Recipe<'_>, place: &'j mut Place<'_>) -> Job<'j> {
+        let Self { backbone, options, network, epochs, seed, purpose, .. } = *self;
+        (place.events)(ScanEvent::Tuning { network: &network.name, epochs, purpose });
+        Job {
+            setup: FineTuning::new(backbone, options, recipe).setup(network, epochs, seed),
+            dataset: place.dataset,
+            device: place.device,
+            observer: &mut *recipe.observer,
+            interrupt: place.interrupt,
         }
     }
 
-    fn place(&self, attachments: &[(String, String)]) -> NewRun {
+    fn place(&self, root: &Path, attachments: &[(String, String)]) -> NewRun {
         let mut attachments = attachments.to_vec();
         let pretrained = self.backbone.weights_from != Provenance::Scratch;
         attachments
             .extend(yaml::to_text(self.network, pretrained).map(|text| ("model.yml".to_owned(), text)));
         NewRun {
-            root: self.root.to_owned(),
+            root: root.to_owned(),
             name: self.network.name.clone(),
             time: SystemTime::now(),
             attachments,

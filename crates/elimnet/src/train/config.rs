@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use elimnet_arch::{EliminateError, Network};
 use elimnet_engine::Optimizer;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -268,6 +269,14 @@ impl TrainConfig {
             }
         };
         check("warmup", "0 or more and less than 1", warmup, is_decay)
+    }
+
+    /// Number of the lowest blocks of `network` that are not trained.
+    ///
+    /// # Errors
+    /// If it has no cut `freeze_until`.
+    pub(crate) fn frozen_blocks(&self, network: &Network) -> Result<usize, EliminateError> {
+        self.freeze_until.as_deref().map_or(Ok(0), |address| Ok(network.find_cut(address)? + 1))
     }
 
     /// Settings in which `self` is not `before`, but for those without an effect on the result.

@@ -8,15 +8,15 @@ use super::job::{Job, Outcome};
 use super::progress::Progress;
 use super::rates::StepPlan;
 use super::run::{NewRun, RunDirectory};
-use super::session::Session;
+use super::session::{Keeper, Session, Trial};
 use super::snapshot::Snapshot;
 use super::start::StartingTensors;
 use crate::model::read_card;
 
 /// Trains a network and leaves a run directory behind.
 ///
-/// Each epoch: training, validation, a checkpoint; at the end a test with the weights of the best epoch. The result is a
-/// function of the setup, the data and the starting tensors: the same on every run on one device, whatever the number of
+/// Each epoch: training, validation, a checkpoint; at the end a test with the weights of the best epoch. Where the head of
+/// `start` is not fresh, the start is validated, too, and may be the best. The result is a function of the setup, the data and the starting tensors: the same on every run on one device, whatever the number of
 /// threads, and the same when it was killed and [`resume`]d.
 ///
 /// # Errors
@@ -28,9 +28,18 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
     engine.start_training(&plan.training())?;
     let progress = Progress::new(job.dataset.classes.len());
     let snapshot = Snapshot::of(&*engine, &progress);
-    let record = job.record(&start.fresh);
+    let record = job.record(&start.fresh, start.head);
     let run = RunDirectory::create(place, &record, &job.dataset.split_names(), snapshot)?;
-    Session::new(&mut job, plan, engine, run, progress)?.run(&start.fresh)
+    Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), progress)?.run(run, &record)
+}
+
+/// Trains as [`fit`] does, but leaves nothing behind: no files, no test. Nothing where it was interrupted.
+pub(crate) fn trial(mut job: Job<'_>, start: &StartingTensors) -> Result<Option<Trial>, TrainError> {
+    let (plan, mut engine) = prepare(&job)?;
+    engine.set_tensors(&start.tensors)?;
+    engine.start_training(&plan.training())?;
+    let (progress, record) = (Progress::new(job.dataset.classes.len()), job.record(&start.fresh, start.head));
+    Session::new(&mut job, plan, engine, Keeper::Memory(None), progress)?.try_out(&record)
 }
 
 /// Goes on with a run from its last checkpoint, to the result that it would have had without the interruption.
@@ -40,7 +49,7 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
 /// left to do; otherwise as [`fit`].
 pub fn resume(mut job: Job<'_>, run: RunDirectory) -> Result<Outcome, TrainError> {
     let before = run.record()?;
-    let differences = job.record(&before.fresh).differences(&before);
+    let differences = job.record(&before.fresh, before.head).differences(&before);
     let path = || run.path().to_owned();
     if !differences.is_empty() {
         return Err(TrainError::Differs { path: path(), differences });
@@ -55,7 +64,7 @@ pub fn resume(mut job: Job<'_>, run: RunDirectory) -> Result<Outcome, TrainError
     engine.start_training(&plan.training())?;
     engine.set_optimizer_state(&snapshot.optimizer)?;
     run.write_metrics(&snapshot.progress.history)?;
-    Session::new(&mut job, plan, engine, run, snapshot.progress)?.run(&before.fresh)
+    Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), snapshot.progress)?.run(run, &before)
 }
 
 /// Checks everything that can be checked before the first step.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::config::TrainConfig;
 use super::observer::Observer;
 use super::run::{RunDirectory, RunRecord};
+use super::start::Head;
 use super::summary::Summary;
 use crate::data::{Dataset, Loader, LoaderOptions, Order, Policy, Preprocessing, Split};
 use crate::model::Provenance;
@@ -72,12 +73,13 @@ impl Job<'_> {
         self.interrupt.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn record(&self, fresh: &[String]) -> RunRecord {
+    pub(crate) fn record(&self, fresh: &[String], head: Head) -> RunRecord {
         RunRecord {
             setup: self.setup.clone(),
             classes: self.dataset.classes.clone(),
             data_fingerprint: format!("{:016x}", self.dataset.fingerprint()),
             fresh: fresh.to_vec(),
+            head,
             device: self.device.name().to_owned(),
             precision: self.device.precision().name().to_owned(),
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -9,8 +9,8 @@ use super::summary::Summary;
 /// What is about to run.
 #[derive(Clone, Copy, Debug)]
 pub struct Started<'a> {
-    /// The run directory.
-    pub run: &'a Path,
+    /// The run directory; nothing for a trial, which leaves nothing behind.
+    pub run: Option<&'a Path>,
     /// Epochs that are to be trained, those before a restart counted.
     pub epochs: usize,
     /// Training batches an epoch.
@@ -45,7 +45,7 @@ pub struct StepReport {
 /// Which images are being evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// After an epoch.
+    /// After an epoch, or of the start.
     Validation,
     /// At the end, with the best weights.
     Test,
@@ -68,7 +68,7 @@ pub trait Observer {
         let _ = (phase, done, batches);
     }
 
-    /// An epoch is over, and its checkpoint written.
+    /// An epoch is over, or the start is validated, and its checkpoint written.
     fn epoch(&mut self, record: &EpochRecord) {
         let _ = record;
     }

@@ -23,18 +23,18 @@ impl From<&Evaluation> for Scores {
     }
 }
 
-/// What one epoch came to: a line of `metrics.jsonl`.
+/// What one epoch came to, or the start: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
-    /// Counted from 1.
+    /// Counted from 1; 0 is the start, before the first step.
     pub epoch: usize,
-    /// On the training images, as the network was while it learned from them.
-    pub train: Scores,
+    /// On the training images, as the network was while it learned from them; nothing for the start.
+    pub train: Option<Scores>,
     /// On the validation images, after the epoch.
     pub validation: Scores,
-    /// Whether no epoch before was as good.
+    /// Whether no epoch before was as good, nor the start.
     pub best: bool,
-    /// Rate of the head at the last step.
+    /// Rate of the head at the last step; 0 for the start.
     pub learning_rate: f64,
     /// Time for training and validation.
     pub seconds: f64,
@@ -95,7 +95,7 @@ pub struct Progress {
     pub batch: usize,
     /// What the batches of the epoch so far came to.
     pub tally: Tally,
-    /// The epochs that are complete.
+    /// The epochs that are complete; before them the start, where it was validated.
     pub history: Vec<EpochRecord>,
     /// Time and images up to here.
     pub clock: Clock,
@@ -123,20 +123,41 @@ impl Progress {
         self.history.iter().rev().find(|record| record.best)
     }
 
+    /// Whether nothing was measured or trained yet.
+    pub(crate) fn is_new(&self) -> bool {
+        self.epoch == 0 && self.batch == 0 && self.history.is_empty()
+    }
+
     /// Whether an epoch with these scores would be the best; equal is not better.
     pub(crate) fn would_be_best(&self, validation: &Scores, select: Select) -> bool {
-        let Some(best) = self.best().map(|record| &record.validation) else { return true };
-        match select {
-            Select::ValidationLoss => validation.loss < best.loss,
-            Select::MacroF1 => validation.macro_f1 > best.macro_f1,
-        }
+        self.best().is_none_or(|best| select.is_better(validation, &best.validation))
     }
 
     /// Whether there is nothing left to train: all epochs are over, or none was better for too long.
     #[must_use]
     pub fn is_over(&self, config: &TrainConfig) -> bool {
-        let without_better = self.history.iter().rev().take_while(|record| !record.best).count();
-        self.epoch >= config.epochs || config.patience.is_some_and(|patience| without_better >= patience)
+        let too_long = |patience| self.without_better(config.select) >= patience;
+        self.epoch >= config.epochs || config.patience.is_some_and(too_long)
+    }
+
+    /// Epochs since the best one. The start is none: at first a fine-tune often falls below it, and rises as its rate goes down.
+    fn without_better(&self, select: Select) -> usize {
+        let mut trained =
+            self.history.iter().filter(|record| record.epoch > 0).map(|record| &record.validation);
+        let Some(mut best) = trained.next() else { return 0 };
+        trained.fold(0, |count, validation| {
+            if !select.is_better(validation, best) {
+                return count + 1;
+            }
+            best = validation;
+            0
+        })
+    }
+
+    /// Keeps what the start came to.
+    pub(crate) fn begin(&mut self, start: EpochRecord) {
+        self.history.push(start);
+        self.epoch_began = self.clock;
     }
 
     /// Closes the epoch and opens the next one.
@@ -149,6 +170,16 @@ impl Progress {
     }
 }
 
+impl Select {
+    /// Equal is not better.
+    fn is_better(self, validation: &Scores, best: &Scores) -> bool {
+        match self {
+            Self::ValidationLoss => validation.loss < best.loss,
+            Self::MacroF1 => validation.macro_f1 > best.macro_f1,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +188,7 @@ mod tests {
         let scores = Scores { loss, accuracy: 0.5, macro_f1 };
         EpochRecord {
             epoch,
-            train: scores,
+            train: (epoch > 0).then_some(scores),
             validation: scores,
             best,
             learning_rate: 0.1,
@@ -187,15 +218,32 @@ mod tests {
     fn patience_counts_the_epochs_since_the_best() {
         let config = TrainConfig { patience: Some(2), ..TrainConfig::default() };
         let mut progress = Progress::new(2);
-        for (epoch, best, over) in
-            [(1, true, false), (2, false, false), (3, true, false), (4, false, false), (5, false, true)]
-        {
-            progress.next_epoch(record(epoch, 1.0, 0.5, best), 2);
+        for (epoch, loss, best, over) in [
+            (1, 1.0, true, false),
+            (2, 1.1, false, false),
+            (3, 0.9, true, false),
+            (4, 0.9, false, false),
+            (5, 1.0, false, true),
+        ] {
+            progress.next_epoch(record(epoch, loss, 0.5, best), 2);
             assert_eq!(progress.is_over(&config), over, "after epoch {epoch}");
         }
         assert_eq!(progress.best().map(|record| record.epoch), Some(3));
         assert!(!progress.is_over(&TrainConfig::default()), "no patience, no early end");
         assert!(progress.is_over(&TrainConfig { epochs: 5, ..TrainConfig::default() }));
+    }
+
+    #[test]
+    fn a_start_that_is_hard_to_beat_does_not_end_the_training() {
+        let config = TrainConfig { patience: Some(1), ..TrainConfig::default() };
+        let mut progress = Progress::new(2);
+        progress.begin(record(0, 0.1, 0.9, true));
+        for (epoch, loss, over) in [(1, 0.9, false), (2, 0.5, false), (3, 0.6, true)] {
+            assert!(!progress.would_be_best(&record(epoch, loss, 0.5, false).validation, config.select));
+            progress.next_epoch(record(epoch, loss, 0.5, false), 2);
+            assert_eq!(progress.is_over(&config), over, "after epoch {epoch}");
+        }
+        assert_eq!((progress.best().map(|record| record.epoch), progress.epoch), (Some(0), 3));
     }
 
     #[test]

@@ -26,10 +26,7 @@ impl StepPlan {
         network: &Network,
         steps_per_epoch: usize,
     ) -> Result<Self, EliminateError> {
-        let frozen_blocks = match &config.freeze_until {
-            Some(address) => network.find_cut(address)? + 1,
-            None => 0,
-        };
+        let frozen_blocks = config.frozen_blocks(network)?;
         let trunk_blocks = network.blocks.len();
         let below_top = |block: usize| i32::try_from(trunk_blocks - 1 - block).unwrap_or(i32::MAX);
         let trunk =

@@ -6,7 +6,7 @@
 //!     split.json          which image is in which split
 //!     model.yml data.yml  what the caller attached
 //!     last/               everything a resume needs
-//!     metrics.jsonl       a line an epoch
+//!     metrics.jsonl       a line an epoch, and one for the start where it was validated
 //!     best.safetensors    the best epoch's model, self-describing
 //!     mistakes.json       test images that the best model is most wrong about, with small pictures
 //!     summary.json        the result; there once the run is over
@@ -30,6 +30,7 @@ use super::error::TrainError;
 use super::job::Setup;
 use super::progress::EpochRecord;
 use super::snapshot::Snapshot;
+use super::start::Head;
 use super::summary::Summary;
 use crate::data::SplitNames;
 use crate::evaluate::Mistake;
@@ -53,6 +54,9 @@ pub struct RunRecord {
     pub data_fingerprint: String,
     /// Tensors that were drawn from the seed although the weights came from a file.
     pub fresh: Vec<String>,
+    /// Where the classifier came from; runs that do not say it did not validate their start.
+    #[serde(default)]
+    pub head: Head,
     /// Name of the device.
     pub device: String,
     /// Type that it stored activations as, `f32` or `bf16`.
@@ -209,7 +213,7 @@ impl RunDirectory {
         read_json(&path).map(Some)
     }
 
-    /// The epochs that are complete.
+    /// The epochs that are complete; before them the start, where it was validated.
     ///
     /// # Errors
     /// If the file can't be read or understood.

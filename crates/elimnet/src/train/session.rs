@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use elimnet_engine::{Engine, Images, Matrix, Weights};
+use elimnet_engine::{Engine, Images, Matrix, NamedTensor, Weights};
 
 use super::config::CheckpointEvery;
 use super::error::TrainError;
@@ -13,8 +13,9 @@ use super::loss::{CrossEntropy, Imitation, LossValue, Targets};
 use super::observer::{Phase, Started, StepReport};
 use super::progress::{EpochRecord, Progress, Scores};
 use super::rates::StepPlan;
-use super::run::RunDirectory;
+use super::run::{RunDirectory, RunRecord};
 use super::snapshot::Snapshot;
+use super::start::Head;
 use super::summary::{Held, Summary};
 use crate::data::{DataError, LabeledBatch, Loader, Order};
 use crate::evaluate::{Evaluation, MistakeCollector, Prediction, evaluate};
@@ -34,6 +35,32 @@ enum Flow {
     Interrupted,
 }
 
+/// What a training without a run directory came to.
+#[derive(Clone, Debug)]
+pub(crate) struct Trial {
+    /// The best tensors.
+    pub(crate) tensors: Vec<NamedTensor>,
+    /// The class that they give each validation image.
+    pub(crate) validation: Vec<usize>,
+}
+
+/// Where a training leaves what it comes to.
+#[derive(Debug)]
+pub(crate) enum Keeper {
+    Run(RunDirectory),
+    Memory(Option<Trial>),
+}
+
+impl Keeper {
+    /// The run directory, where there is one.
+    fn run(&self) -> Option<&RunDirectory> {
+        match self {
+            Self::Run(run) => Some(run),
+            Self::Memory(_) => None,
+        }
+    }
+}
+
 /// A training on its way.
 pub(crate) struct Session<'s, 'j> {
     job: &'s mut Job<'j>,
@@ -43,8 +70,10 @@ pub(crate) struct Session<'s, 'j> {
     /// The network that is imitated, if one is.
     teacher: Option<Judge>,
     engine: Box<dyn Engine>,
-    run: RunDirectory,
+    keeper: Keeper,
     progress: Progress,
+    /// What the last validation predicted for each image.
+    predicted: Vec<usize>,
     /// A few validation images, once they were needed.
     proof: Option<Images>,
     /// Up to when the clock of `progress` has counted.
@@ -57,7 +86,7 @@ impl<'s, 'j> Session<'s, 'j> {
         job: &'s mut Job<'j>,
         plan: StepPlan,
         engine: Box<dyn Engine>,
-        run: RunDirectory,
+        keeper: Keeper,
         progress: Progress,
     ) -> Result<Self, TrainError> {
         let config = &job.setup.config;
@@ -77,8 +106,9 @@ impl<'s, 'j> Session<'s, 'j> {
             loss,
             teacher,
             engine,
-            run,
+            keeper,
             progress,
+            predicted: Vec::new(),
             proof: None,
             counted: now,
             saved: now,
@@ -86,27 +116,68 @@ impl<'s, 'j> Session<'s, 'j> {
     }
 
     /// Trains what is left, tests and sums up.
-    pub(crate) fn run(mut self, fresh: &[String]) -> Result<Outcome, TrainError> {
+    pub(crate) fn run(mut self, run: RunDirectory, record: &RunRecord) -> Result<Outcome, TrainError> {
+        let flow = self.train(record)?;
+        let summary = if flow == Flow::Done { self.finish(&run)? } else { None };
+        let Progress { epoch: epochs, batch: steps, .. } = self.progress;
+        Ok(match summary {
+            Some(summary) => Outcome::Finished { run, summary: Box::new(summary) },
+            None => Outcome::Interrupted { run, epochs, steps },
+        })
+    }
+
+    /// Trains and gives the best weights; nothing where it was interrupted.
+    pub(crate) fn try_out(mut self, record: &RunRecord) -> Result<Option<Trial>, TrainError> {
+        let flow = self.train(record)?;
+        Ok(match self.keeper {
+            Keeper::Memory(trial) if flow == Flow::Done => trial,
+            _ => None,
+        })
+    }
+
+    fn train(&mut self, record: &RunRecord) -> Result<Flow, TrainError> {
         self.job.observer.started(&Started {
-            run: self.run.path(),
+            run: self.keeper.run().map(RunDirectory::path),
             epochs: self.job.setup.config.epochs,
             batches: self.plan.steps_per_epoch(),
             left_out: self.job.left_out(),
             progress: &self.progress,
-            fresh,
+            fresh: &record.fresh,
         });
-        while !self.progress.is_over(&self.job.setup.config) {
-            if self.epoch()? == Flow::Interrupted {
-                self.save()?;
-                return Ok(self.interrupted());
-            }
+        let mut flow = Flow::Done;
+        if record.head != Head::Fresh && self.progress.is_new() {
+            flow = self.start()?;
         }
-        self.finish()
+        while flow == Flow::Done && !self.progress.is_over(&self.job.setup.config) {
+            flow = self.epoch()?;
+        }
+        if flow == Flow::Interrupted {
+            self.save()?;
+        }
+        Ok(flow)
     }
 
-    fn interrupted(self) -> Outcome {
-        let Progress { epoch, batch, .. } = self.progress;
-        Outcome::Interrupted { run: self.run, epochs: epoch, steps: batch }
+    /// Validates the weights before the first step, and their running average with them: it is the same.
+    fn start(&mut self) -> Result<Flow, TrainError> {
+        let Some(validation) = self.evaluate_validation()? else { return Ok(Flow::Interrupted) };
+        // Training normalises by other statistics and may do where these do not; such a start only can't be the best.
+        if validation.loss.is_finite() {
+            self.count();
+            let record = EpochRecord {
+                epoch: 0,
+                train: None,
+                validation: Scores::from(&validation),
+                best: true,
+                learning_rate: 0.0,
+                seconds: self.progress.clock.seconds,
+                images_per_second: 0.0,
+                data_wait_share: 0.0,
+            };
+            self.save_best(&record)?;
+            self.progress.begin(record);
+            self.keep()?;
+        }
+        Ok(Flow::Done)
     }
 
     fn epoch(&mut self) -> Result<Flow, TrainError> {
@@ -126,12 +197,20 @@ impl<'s, 'j> Session<'s, 'j> {
         }
         self.engine.select_weights(Weights::Current)?;
         self.progress.next_epoch(record, self.job.dataset.classes.len());
+        self.keep()?;
+        Ok(Flow::Done)
+    }
+
+    /// Writes down what the last record says, and tells about it.
+    fn keep(&mut self) -> Result<(), TrainError> {
         self.save()?;
-        self.run.write_metrics(&self.progress.history)?;
+        if let Some(run) = self.keeper.run() {
+            run.write_metrics(&self.progress.history)?;
+        }
         if let Some(record) = self.progress.history.last() {
             self.job.observer.epoch(record);
         }
-        Ok(Flow::Done)
+        Ok(())
     }
 
     fn train_epoch(&mut self) -> Result<Flow, TrainError> {
@@ -207,10 +286,15 @@ impl<'s, 'j> Session<'s, 'j> {
     }
 
     /// Evaluates the validation images; nothing where it was interrupted.
+    fn evaluate_validation(&mut self) -> Result<Option<Evaluation>, TrainError> {
+        self.predicted.resize(self.loaders.validation.images(), 0);
+        let each = |image: Prediction| self.predicted[image.index] = image.predicted;
+        evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job, each)
+    }
+
+    /// As [`Session::evaluate_validation`], after an epoch: its loss has to be finite.
     fn validate(&mut self) -> Result<Option<Evaluation>, TrainError> {
-        let evaluation =
-            evaluate_on(&mut *self.engine, &self.loaders.validation, Phase::Validation, self.job, |_| {})?;
-        let Some(evaluation) = evaluation else { return Ok(None) };
+        let Some(evaluation) = self.evaluate_validation()? else { return Ok(None) };
         if evaluation.loss.is_finite() {
             return Ok(Some(evaluation));
         }
@@ -232,7 +316,7 @@ impl<'s, 'j> Session<'s, 'j> {
         let rates = self.plan.step(*epoch, batch.saturating_sub(1)).learning_rates;
         Ok(EpochRecord {
             epoch: epoch + 1,
-            train: Scores::from(&tally.clone().finish()),
+            train: Some(Scores::from(&tally.clone().finish())),
             validation,
             best: self.progress.would_be_best(&validation, self.job.setup.config.select),
             learning_rate: rates.last().copied().map_or(0.0, f64::from),
@@ -242,9 +326,16 @@ impl<'s, 'j> Session<'s, 'j> {
         })
     }
 
-    /// Writes the best model so far, reads it back and checks that it computes the same.
+    /// Writes the best model so far, reads it back and checks that it computes the same; a trial keeps it as it is.
     fn save_best(&mut self, record: &EpochRecord) -> Result<(), TrainError> {
-        let path = self.run.best();
+        let path = match &mut self.keeper {
+            Keeper::Run(run) => run.best(),
+            Keeper::Memory(best) => {
+                let trial = Trial { tensors: self.engine.tensors(), validation: self.predicted.clone() };
+                *best = Some(trial);
+                return Ok(());
+            }
+        };
         save_model(&path, &self.card(record), &self.engine.tensors())?;
         if self.proof.is_none() {
             self.proof = self.proof_images()?;
@@ -269,7 +360,8 @@ impl<'s, 'j> Session<'s, 'j> {
 
     fn card(&self, record: &EpochRecord) -> ModelCard {
         let setup = &self.job.setup;
-        let metrics = [("train", record.train), ("validation", record.validation)];
+        let metrics = [("train", record.train), ("validation", Some(record.validation))];
+        let metrics = metrics.into_iter().filter_map(|(split, scores)| Some((split, scores?)));
         let named = |(split, scores): (&str, Scores)| {
             [("loss", scores.loss), ("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1)]
                 .map(|(name, value)| (format!("{split}.{name}"), value))
@@ -280,7 +372,7 @@ impl<'s, 'j> Session<'s, 'j> {
             classes: self.job.dataset.classes.clone(),
             preprocessing: setup.preprocessing.clone(),
             weights_from: setup.weights_from.clone(),
-            metrics: metrics.into_iter().flat_map(named).collect::<BTreeMap<_, _>>(),
+            metrics: metrics.flat_map(named).collect::<BTreeMap<_, _>>(),
             seed: setup.config.seed,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }
@@ -297,7 +389,9 @@ impl<'s, 'j> Session<'s, 'j> {
     /// Writes the checkpoint that a resume goes on from.
     fn save(&mut self) -> Result<(), TrainError> {
         self.count();
-        self.run.write_snapshot(Snapshot::of(&*self.engine, &self.progress))?;
+        if let Some(run) = self.keeper.run() {
+            run.write_snapshot(Snapshot::of(&*self.engine, &self.progress))?;
+        }
         self.saved = Instant::now();
         Ok(())
     }
@@ -310,20 +404,20 @@ impl<'s, 'j> Session<'s, 'j> {
     }
 
     /// Writes down what the best model is most wrong about; a result without it is still a result.
-    fn keep_mistakes(&mut self, mistakes: &MistakeCollector) {
+    fn keep_mistakes(&mut self, run: &RunDirectory, mistakes: &MistakeCollector) {
         let dataset = self.job.dataset;
         let kept = mistakes
             .finish(&dataset.test, &dataset.classes)
             .map_err(TrainError::from)
-            .and_then(|mistakes| self.run.write_mistakes(&mistakes));
+            .and_then(|mistakes| run.write_mistakes(&mistakes));
         if let Err(error) = kept {
             self.job.observer.setback(&error);
         }
     }
 
-    /// Tests the best model, as it is on the disk, and writes the summary.
-    fn finish(mut self) -> Result<Outcome, TrainError> {
-        let mut judge = Judge::of(self.job.device, &self.run.best())?;
+    /// Tests the best model, as it is on the disk, and writes the summary; nothing where it was interrupted.
+    fn finish(&mut self, run: &RunDirectory) -> Result<Option<Summary>, TrainError> {
+        let mut judge = Judge::of(self.job.device, &run.best())?;
         let test = match &self.loaders.test {
             None => None,
             Some(loader) => {
@@ -331,10 +425,10 @@ impl<'s, 'j> Session<'s, 'j> {
                 let each = |prediction: Prediction| mistakes.add(&prediction);
                 match evaluate_on(judge.engine(), loader, Phase::Test, self.job, each)? {
                     Some(evaluation) => {
-                        self.keep_mistakes(&mistakes);
+                        self.keep_mistakes(run, &mistakes);
                         Some(evaluation)
                     }
-                    None => return Ok(self.interrupted()),
+                    None => return Ok(None),
                 }
             }
         };
@@ -342,9 +436,9 @@ impl<'s, 'j> Session<'s, 'j> {
         let held = Held { precision: self.job.device.precision(), memory_bytes: self.engine.memory_bytes() };
         let Job { setup, dataset, .. } = &*self.job;
         let summary = Summary::new(setup, &dataset.classes, &self.progress, test.as_ref(), held)?;
-        self.run.write_summary(&summary)?;
+        run.write_summary(&summary)?;
         self.job.observer.finished(&summary);
-        Ok(Outcome::Finished { run: self.run, summary: Box::new(summary) })
+        Ok(Some(summary))
     }
 }
 

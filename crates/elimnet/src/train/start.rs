@@ -5,6 +5,7 @@ use std::path::Path;
 
 use elimnet_arch::{Network, TensorKind, zoo};
 use elimnet_engine::NamedTensor;
+use serde::{Deserialize, Serialize};
 
 use super::initialize::{initial_tensor, initial_tensors};
 use crate::weights::{Allowance, Checkpoint, ExpectedTensor, LoadReport, WeightsError, match_tensors};
@@ -16,13 +17,28 @@ pub struct StartingTensors {
     pub tensors: Vec<NamedTensor>,
     /// Names of those that came from the seed although there was a checkpoint; empty for a training from scratch.
     pub fresh: Vec<String>,
+    /// Where the classifier came from.
+    pub head: Head,
+}
+
+/// What the classifier is before the first step.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// Drawn from the seed, at least in part: it knows nothing yet.
+    #[default]
+    Fresh,
+    /// That of the weights.
+    Kept,
+    /// A logistic probe of the frozen features.
+    Probe,
 }
 
 impl StartingTensors {
     /// Everything from the seed.
     #[must_use]
     pub fn scratch(network: &Network, seed: u64) -> Self {
-        Self { tensors: initial_tensors(network, seed), fresh: Vec::new() }
+        Self { tensors: initial_tensors(network, seed), fresh: Vec::new(), head: Head::Fresh }
     }
 
     /// The trunk from a checkpoint; from the seed what the checkpoint can't have: the classifier where it has other
@@ -46,7 +62,8 @@ impl StartingTensors {
         let report = match_tensors(checkpoint, &expected, &whole.allowance(network)).into_result(path)?;
         let loaded = whole.kept(network, &report);
         let (tensors, fresh) = fill(network, checkpoint, &loaded, seed);
-        Ok(Self { tensors, fresh })
+        let drawn = network.classifier_tensors().iter().any(|name| fresh.contains(name));
+        Ok(Self { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Kept } })
     }
 }
 
@@ -134,6 +151,8 @@ mod tests {
     /// Names of the tensors that are not the checkpoint's.
     fn drawn(network: &Network, checkpoint: &Checkpoint) -> Vec<String> {
         let start = start(network, checkpoint).unwrap();
+        let is_fresh = network.classifier_tensors().iter().any(|name| start.fresh.contains(name));
+        assert_eq!(start.head == Head::Fresh, is_fresh);
         let of_seed = initial_tensors(network, 7);
         let differs = |tensor: &&NamedTensor| {
             checkpoint.tensors.get(&tensor.name).is_none_or(|source| source.values != tensor.values)

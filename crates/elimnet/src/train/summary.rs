@@ -27,10 +27,13 @@ pub struct Summary {
     pub classes: Vec<String>,
     /// Epochs that were trained.
     pub epochs: usize,
+    /// The best of them, whose weights were kept; 0 is the start. Nothing where the run does not say.
+    #[serde(default)]
+    pub best_epoch: Option<usize>,
     /// The seed.
     pub seed: u64,
-    /// On the training images, in the best epoch.
-    pub train: Scores,
+    /// On the training images, in the best epoch; nothing where that is the start.
+    pub train: Option<Scores>,
     /// On the validation images, after the best epoch.
     pub validation: Scores,
     /// On the test images, with the best weights; nothing where there is no test split.
@@ -108,7 +111,8 @@ impl Summary {
             multiply_adds: network.multiply_adds(network.input_shape(image_size))?,
             image_size,
             classes: classes.to_vec(),
-            epochs: progress.history.len(),
+            epochs: progress.epoch,
+            best_epoch: Some(best.epoch),
             seed: setup.config.seed,
             train: best.train,
             validation: best.validation,

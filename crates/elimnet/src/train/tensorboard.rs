@@ -3,7 +3,7 @@
 //! The format is small enough to write by hand: scalars of a protocol buffer in checksummed frames. A crate for it would
 //! bring a protobuf runtime or a code generator at build time.
 //!
-//! A step is an epoch. Every session of a run writes a file of its own, which starts anew: a `START` at the first epoch
+//! A step is an epoch, 0 the start. Every session of a run writes a file of its own, which starts anew: a `START` at step 0
 //! makes readers drop what earlier files said from there on, and all epochs before the restart follow. So the newest file
 //! is complete, whatever was lost by a kill, and also where the first session wrote none.
 
@@ -54,7 +54,7 @@ impl TensorBoard {
     fn start(&mut self, run: &Path, history: &[EpochRecord], now: SystemTime) -> io::Result<()> {
         let mut file = File::create_new(free_name(run, now))?;
         let mut buffer = frame::framed(&Event::file_version(now).encode());
-        buffer.extend(frame::framed(&Event::session_start(now, 1).encode()));
+        buffer.extend(frame::framed(&Event::session_start(now, 0).encode()));
         // What is told again is dated back by how long it took.
         let mut ended: Duration = history.iter().map(|record| seconds(record.seconds)).sum();
         for record in history {
@@ -76,8 +76,11 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn started(&mut self, started: &Started<'_>) {
-        let outcome = self.start(started.run, &started.progress.history, SystemTime::now());
-        self.keep(outcome);
+        self.file = None;
+        if let Some(run) = started.run {
+            let outcome = self.start(run, &started.progress.history, SystemTime::now());
+            self.keep(outcome);
+        }
     }
 
     fn epoch(&mut self, record: &EpochRecord) {
@@ -107,10 +110,12 @@ fn framed_epoch(record: &EpochRecord, time: SystemTime) -> Vec<u8> {
         [("loss", scores.loss), ("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1)]
             .map(|(name, value)| (format!("{name}/{split}"), value))
     };
-    let mut scalars = Vec::from(of("train", train));
-    scalars.extend(of("validation", validation));
-    scalars.push(("learning_rate".to_owned(), *learning_rate));
-    scalars.push(("images_per_second".to_owned(), *images_per_second));
+    let mut scalars = Vec::from(of("validation", validation));
+    if let Some(train) = train {
+        scalars.extend(of("train", train));
+        scalars.push(("learning_rate".to_owned(), *learning_rate));
+        scalars.push(("images_per_second".to_owned(), *images_per_second));
+    }
     frame::framed(&Event::scalars(time, *epoch as u64, scalars).encode())
 }
 

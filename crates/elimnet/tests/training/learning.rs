@@ -5,7 +5,7 @@ use elimnet::train::{
 };
 use elimnet_engine::NamedTensor;
 
-use crate::scene::{best, config, dataset, last, network, place, setup, train, train_for};
+use crate::scene::{best, config, dataset, history, last, network, place, setup, train, train_for};
 
 fn temporary() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
@@ -22,14 +22,9 @@ fn colours_are_learnt() {
     let test = summary.test.expect("there are test images");
     assert!(test.accuracy > 0.99 && test.macro_f1 > 0.99 && test.loss < 0.3, "{test:?}");
     assert_eq!(test.per_class.keys().collect::<Vec<_>>(), ["red", "green", "blue"]);
-    let losses: Vec<f64> = history(&run).iter().map(|record| record.train.loss).collect();
+    let losses: Vec<f64> = history(&run).iter().filter_map(|record| Some(record.train?.loss)).collect();
     assert!(losses.len() == 12 && losses[11] < 0.5 * losses[0], "{losses:?}");
     assert_eq!((summary.epochs, summary.seed, summary.parameters), (12, 3, network().parameters()));
-}
-
-fn history(run: &elimnet::train::RunDirectory) -> Vec<elimnet::train::EpochRecord> {
-    let text = std::fs::read_to_string(run.path().join("metrics.jsonl")).expect("metrics are there");
-    text.lines().map(|line| serde_json::from_str(line).expect("a line is a record")).collect()
 }
 
 #[test]

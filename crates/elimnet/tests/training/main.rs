@@ -6,3 +6,4 @@ mod learning;
 mod resuming;
 mod run_directory;
 mod scene;
+mod starting;

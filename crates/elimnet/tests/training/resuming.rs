@@ -7,21 +7,19 @@ use elimnet::train::{CheckpointEvery, EpochRecord, OptimizerConfig, RunDirectory
 use elimnet::train::{Job, Observer, Phase, StartingTensors, fit};
 
 use crate::scene::{
-    best, config, dataset, device, finished, interrupted, last, network, place, resume_for, setup, train,
-    train_for,
+    best, config, dataset, device, finished, history, interrupted, last, network, place, resume_for, setup,
+    train, train_for,
 };
 
 /// What must be the same: bits of the last checkpoint, bits of the best model, all measurements but times.
-type RunResult = (Vec<(String, Vec<u32>)>, Vec<Vec<u32>>, Vec<String>);
+pub(crate) type RunResult = (Vec<(String, Vec<u32>)>, Vec<Vec<u32>>, Vec<String>);
 
-fn result(run: &RunDirectory) -> RunResult {
+pub(crate) fn result(run: &RunDirectory) -> RunResult {
     let best = best(run).into_iter().map(|tensor| tensor.values.iter().map(|v| v.to_bits()).collect());
-    let text = std::fs::read_to_string(run.path().join("metrics.jsonl")).expect("metrics are there");
-    let timeless = |line: &str| {
-        let record: EpochRecord = serde_json::from_str(line).expect("a line is a record");
+    let timeless = |record| {
         format!("{:?}", EpochRecord { seconds: 0.0, images_per_second: 0.0, data_wait_share: 0.0, ..record })
     };
-    (last(run), best.collect(), text.lines().map(timeless).collect())
+    (last(run), best.collect(), history(run).into_iter().map(timeless).collect())
 }
 
 fn settings() -> TrainConfig {
@@ -67,7 +65,7 @@ fn a_run_that_was_interrupted_all_the_time_ends_the_same() {
 }
 
 /// Interrupts as soon as a split is evaluated.
-struct AtEvaluation<'a>(Phase, &'a AtomicBool);
+pub(crate) struct AtEvaluation<'a>(pub(crate) Phase, pub(crate) &'a AtomicBool);
 
 impl Observer for AtEvaluation<'_> {
     fn evaluating(&mut self, phase: Phase, _: usize, _: usize) {

@@ -55,6 +55,7 @@ fn the_summary_keeps_its_contract() {
         "image_size",
         "classes",
         "epochs",
+        "best_epoch",
         "seed",
         "train",
         "validation",
@@ -96,7 +97,7 @@ struct Saboteur {
 
 impl Observer for Saboteur {
     fn started(&mut self, started: &Started<'_>) {
-        self.run = started.run.to_owned();
+        self.run = started.run.expect("a run").to_owned();
     }
 
     fn step(&mut self, _: &StepReport) {

@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 use elimnet::data::{Dataset, Image, LabeledImage, Policy, Preprocessing};
 use elimnet::model::Provenance;
 use elimnet::train::{
-    Job, NewRun, Observer, Outcome, RunDirectory, Schedule, Setup, StartingTensors, StepReport, Summary,
-    TrainConfig, TrainError, fit, resume,
+    EpochRecord, Job, NewRun, Observer, Outcome, RunDirectory, Schedule, Setup, StartingTensors, StepReport,
+    Summary, TrainConfig, TrainError, fit, resume,
 };
 use elimnet_arch::{Activation, BatchNorm, BlockBuilder, Conv2d, Network, Op, Value, zoo};
 use elimnet_cpu::CpuDevice;
@@ -109,13 +109,24 @@ pub(crate) fn train_for(
     config: TrainConfig,
     steps: Option<usize>,
 ) -> Result<Outcome, TrainError> {
+    let start = StartingTensors::scratch(&network(), config.seed);
+    train_from(&start, root, dataset, config, steps)
+}
+
+/// A training from `start`, interrupted after `steps`.
+pub(crate) fn train_from(
+    start: &StartingTensors,
+    root: &Path,
+    dataset: &Dataset,
+    config: TrainConfig,
+    steps: Option<usize>,
+) -> Result<Outcome, TrainError> {
     let interrupt = AtomicBool::new(false);
     let mut observer = Stopper { interrupt: &interrupt, steps_left: steps };
-    let start = StartingTensors::scratch(&network(), config.seed);
     let device = device();
     let setup = setup(config);
     let job = Job { setup, dataset, device: &device, observer: &mut observer, interrupt: &interrupt };
-    fit(job, &start, &place(root))
+    fit(job, start, &place(root))
 }
 
 /// Goes on with `run`, interrupted after `steps`.
@@ -157,6 +168,11 @@ pub(crate) fn interrupted(outcome: Result<Outcome, TrainError>) -> (RunDirectory
 /// Tensors of the best model.
 pub(crate) fn best(run: &RunDirectory) -> Vec<NamedTensor> {
     elimnet::model::load_model(&run.best()).expect("the best model is there").tensors
+}
+
+/// The lines of `metrics.jsonl`.
+pub(crate) fn history(run: &RunDirectory) -> Vec<EpochRecord> {
+    run.metrics().expect("metrics are there")
 }
 
 /// Bits of all tensors of the last checkpoint, the optimizer's included.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use elimnet::model::{ModelSource, Provenance, load_model};
-use elimnet::train::StartingTensors;
+use elimnet::train::{Head, StartingTensors};
 use elimnet::weights::{Checkpoint, Format, Tensor, read_checkpoint, sha256_of_file};
 use elimnet_arch::Network;
 
@@ -13,7 +13,7 @@ use crate::failure::{hinted, with_hint};
 use crate::progress::say;
 
 /// Weights that were found, but not read yet.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Located {
     /// None: random ones.
     Scratch,
@@ -121,7 +121,8 @@ fn own(
 ) -> anyhow::Result<TensorsAndLeftOut> {
     let model = load_model(path)?;
     if source.cut.is_none() && model.card.classes == classes {
-        return Ok((StartingTensors { tensors: model.tensors, fresh: Vec::new() }, Vec::new()));
+        let start = StartingTensors { tensors: model.tensors, fresh: Vec::new(), head: Head::Kept };
+        return Ok((start, Vec::new()));
     }
     let trunk: Vec<String> = network
         .tensors()
@@ -183,6 +184,7 @@ mod tests {
         let tensors = StartingTensors {
             tensors: ["conv1.weight", "fc.weight", "fc.bias"].map(tensor).to_vec(),
             fresh: vec!["fc.weight".to_owned(), "fc.bias".to_owned()],
+            head: Head::Fresh,
         };
         let left_out = ["layer3.0.conv1.weight", "layer3.0.bn1.bias", "layer4.1.conv2.weight"];
         let left_out = left_out.map(str::to_owned);

@@ -30,7 +30,9 @@ impl Observer for Watch {
         if self.quiet {
             return;
         }
-        self.progress.line(&format!("run       {}", started.run.display()));
+        if let Some(run) = started.run {
+            self.progress.line(&format!("run       {}", run.display()));
+        }
         let progress = started.progress;
         if progress.epoch > 0 || progress.batch > 0 {
             let (epoch, batch) = (progress.epoch + 1, progress.batch);
@@ -82,11 +84,14 @@ fn epoch_line(record: &EpochRecord, epochs: usize) -> String {
     let scores = |scores: &Scores| {
         format!("{:.4} / {:.2}% / {:.4}", scores.loss, scores.accuracy * 100.0, scores.macro_f1)
     };
+    let validation = scores(&record.validation);
+    let Some(train) = &record.train else {
+        return format!("epoch   0/{epochs}  (the start)  validation {validation} (best)");
+    };
     format!(
-        "epoch {:>3}/{epochs}  train {}  validation {}{}  {:.1} s, {:.0} images/s, {:.0}% waiting",
+        "epoch {:>3}/{epochs}  train {}  validation {validation}{}  {:.1} s, {:.0} images/s, {:.0}% waiting",
         record.epoch,
-        scores(&record.train),
-        scores(&record.validation),
+        scores(train),
         if record.best { " (best)" } else { "" },
         record.seconds,
         record.images_per_second,

@@ -46,7 +46,7 @@ fn row(run: &RunDetail) -> (String, Vec<Cell>) {
         Cell::score(test.map(|test| test.macro_f1)),
         Cell::known(test.map(|test| test.accuracy), percent),
         Cell::score(Some(summary.validation.macro_f1)),
-        Cell::score(Some(summary.train.macro_f1)),
+        Cell::score(summary.train.map(|train| train.macro_f1)),
         Cell::known(run.latency_ms(), three_digits),
         Cell::number(summary.epochs as f64, summary.epochs.to_string()),
         Cell::number(summary.seconds, duration(summary.seconds)),

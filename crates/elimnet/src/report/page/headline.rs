@@ -28,7 +28,7 @@ pub(super) fn of_one(findings: &Findings) -> (String, Element) {
 }
 
 fn lede(run: &RunDetail) -> String {
-    let sentences = [quality(run), size(run), confusion(run)];
+    let sentences = [quality(run), unbeaten(run), size(run), confusion(run)];
     sentences.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
@@ -82,11 +82,13 @@ fn quality(run: &RunDetail) -> Option<String> {
     let summary = &run.summary;
     let Some(test) = &summary.test else {
         let best = run.history.iter().rev().find(|epoch| epoch.best)?;
+        let when = match best.epoch {
+            0 => "Before its first step".to_owned(),
+            epoch => format!("After its best epoch, the {} of {}", ordinal(epoch), summary.epochs),
+        };
         return Some(format!(
-            "After its best epoch, the {} of {}, the network has a macro-F1 of {} and an accuracy of {} on the \
+            "{when}, the network has a macro-F1 of {} and an accuracy of {} on the \
              validation images. There are no test images, so the epoch was chosen by the images that judge it here.",
-            ordinal(best.epoch),
-            summary.epochs,
             score(summary.validation.macro_f1),
             percent(summary.validation.accuracy)
         ));
@@ -104,6 +106,11 @@ fn quality(run: &RunDetail) -> Option<String> {
         summary.classes.len(),
         score(test.macro_f1)
     ))
+}
+
+fn unbeaten(run: &RunDetail) -> Option<String> {
+    let is_start = run.summary.best_epoch == Some(0);
+    is_start.then(|| "No epoch was better than the start, whose weights were kept.".to_owned())
 }
 
 fn size(run: &RunDetail) -> Option<String> {

@@ -1,5 +1,7 @@
 //! Learning curves: of one run on training and validation images, of several on validation images.
 
+use std::ops::RangeInclusive;
+
 use super::{panel, section};
 use crate::report::chart::{Curve, Legend, LineChart, Marker, Plot, Scale, Size, legend};
 use crate::report::detail::RunDetail;
@@ -22,9 +24,10 @@ const MEASURES: [Measure; 3] = [
 
 /// Curves of every measure and of the learning rate; nothing where no run has an epoch.
 pub(super) fn section_about(runs: &[&RunDetail]) -> Option<Element> {
-    let epochs = runs.iter().map(|run| run.history.len()).max().filter(|epochs| *epochs > 0)?;
-    let charts = MEASURES.iter().filter_map(|measure| scores(measure, runs, epochs));
-    let charts: Vec<Element> = charts.chain(learning_rate(runs, epochs)).collect();
+    let epochs = || runs.iter().flat_map(|run| run.history.iter().map(|record| record.epoch));
+    let epochs = epochs().min()?..=epochs().max()?;
+    let charts = MEASURES.iter().filter_map(|measure| scores(measure, runs, &epochs));
+    let charts: Vec<Element> = charts.chain(learning_rate(runs, &epochs)).collect();
     let figure = element("figure").child(legend(entries(runs)));
     let figure = figure.child(element("div").class("charts pairs").children(charts));
     let introduction = match runs {
@@ -34,7 +37,8 @@ pub(super) fn section_about(runs: &[&RunDetail]) -> Option<Element> {
         }
         _ => "Scores on the validation images after each epoch. The ringed epoch is the one that was kept.",
     };
-    Some(section("learning", "Learning curves", introduction).child(figure))
+    let start = if *epochs.start() == 0 { " Epoch 0 is the start, before the first step." } else { "" };
+    Some(section("learning", "Learning curves", &format!("{introduction}{start}")).child(figure))
 }
 
 fn entries(runs: &[&RunDetail]) -> Vec<Legend> {
@@ -46,17 +50,17 @@ fn entries(runs: &[&RunDetail]) -> Vec<Legend> {
     names.into_iter().enumerate().map(entry).collect()
 }
 
-fn scores(measure: &Measure, runs: &[&RunDetail], epochs: usize) -> Option<Element> {
-    let curve = |series: usize, run: &RunDetail, split: &str, of: fn(&EpochRecord) -> &Scores| {
+fn scores(measure: &Measure, runs: &[&RunDetail], epochs: &RangeInclusive<usize>) -> Option<Element> {
+    let curve = |series: usize, run: &RunDetail, split: &str, of: fn(&EpochRecord) -> Option<Scores>| {
         let named = |record: &EpochRecord| {
-            let value = (measure.of)(of(record));
+            let value = (measure.of)(&of(record)?);
             let name = format!("epoch {}, {split}: {}", record.epoch, score(value));
-            (record.epoch as f64, value, name)
+            value.is_finite().then_some((record.epoch as f64, value, name))
         };
         Curve {
             series,
             marker: Marker::of(series),
-            points: run.history.iter().map(named).filter(|(_, value, _)| value.is_finite()).collect(),
+            points: run.history.iter().filter_map(named).collect(),
             band: Vec::new(),
             marked: run.history.iter().rposition(|record| record.best).filter(|_| split != "training"),
             is_secondary: split == "training",
@@ -65,12 +69,12 @@ fn scores(measure: &Measure, runs: &[&RunDetail], epochs: usize) -> Option<Eleme
     };
     let curves: Vec<Curve> = match runs {
         [run] => vec![
-            curve(1, run, "training", |record| &record.train),
-            curve(0, run, "validation", |record| &record.validation),
+            curve(1, run, "training", |record| record.train),
+            curve(0, run, "validation", |record| Some(record.validation)),
         ],
         _ => {
             let runs = runs.iter().enumerate();
-            runs.map(|(series, run)| curve(series, run, &run.result.run, |record| &record.validation))
+            runs.map(|(series, run)| curve(series, run, &run.result.run, |record| Some(record.validation)))
                 .collect()
         }
     };
@@ -79,13 +83,14 @@ fn scores(measure: &Measure, runs: &[&RunDetail], epochs: usize) -> Option<Eleme
     Some(panel(measure.name, chart(measure.name, y, curves, epochs)))
 }
 
-fn learning_rate(runs: &[&RunDetail], epochs: usize) -> Option<Element> {
+fn learning_rate(runs: &[&RunDetail], epochs: &RangeInclusive<usize>) -> Option<Element> {
     let curve = |(series, run): (usize, &&RunDetail)| Curve {
         series,
         marker: Marker::of(series),
         points: run
             .history
             .iter()
+            .filter(|record| record.epoch > 0)
             .map(|record| {
                 let rate = record.learning_rate;
                 (record.epoch as f64, rate, format!("epoch {}: {}", record.epoch, three_digits(rate)))
@@ -103,12 +108,12 @@ fn learning_rate(runs: &[&RunDetail], epochs: usize) -> Option<Element> {
     Some(panel(NAME, chart(NAME, y, curves, epochs)))
 }
 
-fn chart(name: &str, y: Scale, curves: Vec<Curve>, epochs: usize) -> Element {
+fn chart(name: &str, y: Scale, curves: Vec<Curve>, epochs: &RangeInclusive<usize>) -> Element {
     let plot = Plot {
         size: Size::Small,
         title: format!("{name} by epoch"),
-        description: format!("{} curves over {epochs} epochs", curves.len()),
-        x: Scale::counting(1, epochs),
+        description: format!("{} curves over {} epochs", curves.len(), epochs.end()),
+        x: Scale::counting(*epochs.start(), *epochs.end()),
         y,
         x_title: "epoch",
     };

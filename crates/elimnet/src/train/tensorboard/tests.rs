@@ -110,7 +110,7 @@ fn record(epoch: usize) -> EpochRecord {
     let scores = |base: f64| Scores { loss: base + epoch as f64, accuracy: 0.5, macro_f1: 0.25 };
     EpochRecord {
         epoch,
-        train: scores(0.125),
+        train: (epoch > 0).then(|| scores(0.125)),
         validation: scores(0.75),
         best: true,
         learning_rate: 0.01,
@@ -130,7 +130,14 @@ fn event_files(run: &Path) -> Vec<Vec<Vec<(u64, Field)>>> {
 fn watch(run: &Path, before: &[EpochRecord], after: &[EpochRecord]) {
     let mut board = TensorBoard::new();
     let progress = Progress { history: before.to_vec(), ..Progress::new(2) };
-    board.started(&Started { run, epochs: 9, batches: 1, left_out: 0, progress: &progress, fresh: &[] });
+    board.started(&Started {
+        run: Some(run),
+        epochs: 9,
+        batches: 1,
+        left_out: 0,
+        progress: &progress,
+        fresh: &[],
+    });
     after.iter().for_each(|record| board.epoch(record));
     assert!(board.take_failure().is_none());
 }
@@ -142,18 +149,18 @@ fn an_independent_reader_finds_every_scalar() {
     let [events] = &event_files(run.path())[..] else { panic!("one file") };
     assert_eq!(*field(&events[0], 3), Field::Bytes(b"brain.Event:2".to_vec()));
     let tags = [
-        ("loss/train", 1.125),
-        ("accuracy/train", 0.5),
-        ("macro_f1/train", 0.25),
         ("loss/validation", 1.75),
         ("accuracy/validation", 0.5),
         ("macro_f1/validation", 0.25),
+        ("loss/train", 1.125),
+        ("accuracy/train", 0.5),
+        ("macro_f1/train", 0.25),
         ("learning_rate", 0.01),
         ("images_per_second", 300.0),
     ];
     let expected: Vec<_> = tags.iter().map(|(tag, value)| (1, (*tag).to_owned(), *value as f32)).collect();
     assert_eq!(scalars(&events[2]), expected);
-    assert_eq!(scalars(&events[3])[0], (300, "loss/train".to_owned(), 300.125));
+    assert_eq!(scalars(&events[3])[0], (300, "loss/validation".to_owned(), 300.75));
     let Field::Double(time) = field(&events[2], 1) else { panic!("a time") };
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     assert!((now - time).abs() < 60.0, "{time}");
@@ -162,15 +169,16 @@ fn an_independent_reader_finds_every_scalar() {
 #[test]
 fn a_resumed_run_appends_a_file_that_starts_anew() {
     let run = tempfile::tempdir().unwrap();
-    watch(run.path(), &[], &[record(1)]);
-    watch(run.path(), &[record(1), record(2)], &[record(3)]);
+    watch(run.path(), &[], &[record(0), record(1)]);
+    watch(run.path(), &[record(0), record(1), record(2)], &[record(3)]);
     let files = event_files(run.path());
     assert_eq!(files.len(), 2, "the first file is still there");
     let events = &files[1];
-    assert_eq!(*field(&events[1], 2), Field::Number(1), "earlier files are void from epoch 1 on");
+    assert_eq!(*field(&events[1], 2), Field::Number(0), "earlier files are void from the start on");
     assert_eq!(inner(&events[1], 7), [(1, Field::Number(1))], "SessionLog.START");
     let steps: Vec<u64> = events[2..].iter().map(|event| scalars(event)[0].0).collect();
-    assert_eq!(steps, [1, 2, 3]);
+    assert_eq!(steps, [0, 1, 2, 3]);
+    assert_eq!(scalars(&events[2]).len(), 3, "the start has no training scores and no rate");
     let time = |event: &[(u64, Field)]| match field(event, 1) {
         Field::Double(time) => *time,
         other => panic!("{other:?}"),
@@ -185,7 +193,7 @@ fn a_directory_that_is_gone_is_told_and_stops_nothing() {
     let gone = run.path().join("gone");
     let mut board = TensorBoard::new();
     board.started(&Started {
-        run: &gone,
+        run: Some(&gone),
         epochs: 1,
         batches: 1,
         left_out: 0,
