@@ -14,9 +14,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 def expected(record):
     for split in ("train", "validation"):
-        for name, value in record[split].items():
+        for name, value in (record[split] or {}).items():
             yield f"{name}/{split}", value
-    for name in ("learning_rate", "images_per_second"):
+    for name in ("learning_rate", "images_per_second") if record["train"] else ():
         yield name, record[name]
 
 
@@ -33,7 +33,8 @@ def main(run):
     assert set(events.Tags()["scalars"]) == tags, events.Tags()["scalars"]
     for tag in sorted(tags):
         found = [(event.step, event.value) for event in events.Scalars(tag)]
-        assert found == [(record["epoch"], as_f32(dict(expected(record))[tag])) for record in metrics], (tag, found)
+        told = [(record["epoch"], dict(expected(record))) for record in metrics]
+        assert found == [(epoch, as_f32(values[tag])) for epoch, values in told if tag in values], (tag, found)
         print(f"{tag:22}", " ".join(f"{step}:{value:.4g}" for step, value in found))
     print(len(tags), "tags,", len(metrics), "epochs: equal to metrics.jsonl")
 

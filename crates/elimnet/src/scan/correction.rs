@@ -2,8 +2,8 @@
 //!
 //! Fine-tuning lifts shallow cuts more than deep ones: what the top blocks would have done for a frozen trunk, the trunk
 //! learns to do itself. The gain is the share of the probe's remaining error that fine-tuning removes, so that no prediction
-//! exceeds 1; over depth it is the closest non-increasing sequence (pool adjacent violators), straight between
-//! anchors and constant beyond them.
+//! exceeds 1, and never negative, as no fine-tune ends below its start; over depth it is the closest non-increasing sequence
+//! (pool adjacent violators), straight between anchors and constant beyond them.
 //!
 //! Intervals are of the whole procedure on resampled images, widened by how far each anchor is from what the others predict.
 
@@ -92,8 +92,9 @@ impl Gain {
         let mut points = points.to_vec();
         points.sort_by_key(|point| point.0);
         let share = |&(_, probe, tuned): &(usize, f64, f64)| {
-            // A probe that is already right has nothing to gain.
-            (tuned - probe) / (1.0 - probe).max(0.02)
+            // A probe that is already right has nothing to gain. One that is fitted to settled statistics, which the fine-tune
+            // starts from, may score a little lower on these few images: that is noise, no loss.
+            ((tuned - probe) / (1.0 - probe).max(0.02)).max(0.0)
         };
         let shares: Vec<f64> = points.iter().map(share).collect();
         Self { depths: points.iter().map(|point| point.0 as f64).collect(), shares: non_increasing(&shares) }
@@ -160,6 +161,14 @@ mod tests {
         }
         assert!((gain.apply(5, 0.5) - 0.6).abs() < 1e-12);
         assert_eq!(Gain::fit(&[]).apply(3, 0.25), 0.25, "without anchors the probe stands");
+    }
+
+    #[test]
+    fn a_fine_tune_is_not_expected_to_end_below_its_start() {
+        let gain = Gain::fit(&[(2, 0.5, 0.45), (8, 0.8, 0.7)]);
+        assert_eq!((gain.apply(2, 0.5), gain.apply(9, 0.8)), (0.5, 0.8));
+        let mixed = Gain::fit(&[(2, 0.5, 0.45), (8, 0.8, 0.84)]);
+        assert!((mixed.at(5.0) - 0.1).abs() < 1e-12, "nothing and a fifth, pooled");
     }
 
     /// Predictions for 90 images of 3 classes of which so many of each class are wrong.
