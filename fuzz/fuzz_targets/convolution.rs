@@ -38,9 +38,9 @@ fn geometry(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Option<Conv2d>> {
     let size =
         |bytes: &mut Unstructured<'_>, most| if is_winograds { Ok(3) } else { bytes.int_in_range(1..=most) };
     let stride = |bytes: &mut Unstructured<'_>| if is_winograds { Ok(1) } else { bytes.int_in_range(1..=3) };
-    let [groups, per_group] = match is_winograds {
-        true => [1, [32 * bytes.int_in_range(1..=2)?, 32 * bytes.int_in_range(1..=2)?]],
-        false => [groups, per_group],
+    let (groups, per_group) = match is_winograds {
+        true => (1, [32 * bytes.int_in_range(1..=2)?, 32 * bytes.int_in_range(1..=2)?]),
+        false => (groups, per_group),
     };
     let conv = Conv2d {
         batch: bytes.int_in_range(1..=3)?,

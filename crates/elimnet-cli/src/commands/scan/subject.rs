@@ -9,7 +9,7 @@ use elimnet::train::TrainConfig;
 use elimnet::weights::cache_folder;
 use elimnet_arch::{Network, Tail};
 
-use crate::args::{CandidateArgs, RecipeArgs};
+use crate::args::{CandidateArgs, RecipeArgs, SelectName};
 use crate::commands::train::start::{Located, locate};
 use crate::commands::train::{check_image_size, fresh, open_data, recipe};
 use crate::failure::hinted;
@@ -72,6 +72,8 @@ fn recipe_of(args: &CandidateArgs, epochs: Option<usize>) -> RecipeArgs {
         augment: args.augment.clone(),
         validation_ratio: args.validation_ratio,
         tolerate: args.tolerate,
+        // By what cuts are predicted and compared with: by its loss a probe beats what is more often right.
+        select: Some(SelectName::MacroF1),
         seed: Some(args.seed),
         workers: args.workers.map(usize::from),
         ..RecipeArgs::default()
