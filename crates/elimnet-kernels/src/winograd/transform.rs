@@ -75,6 +75,14 @@ fn row<V: Copy, const ROWS: usize, const COLUMNS: usize>(
     row
 }
 
+/// Writes a row of places, `place` apart.
+#[inline(always)]
+fn store_row<S: Simd>(simd: S, values: [S::Vector; SPAN], target: &mut [Bf16], place: usize) {
+    for (x, value) in values.into_iter().enumerate() {
+        simd.store_bf16(value, &mut target[x * place..]);
+    }
+}
+
 /// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
 pub(super) struct TransformPixels<'a> {
     pub(super) pixels: Pixels<'a, SPAN>,
@@ -111,19 +119,17 @@ impl Kernel for TransformPixels<'_> {
                 next = [columns[2], columns[3]];
                 let target = &mut transformed[index * tile + channel..];
                 for y in 0..SPAN {
-                    let values = spread(simd, row(&columns, y));
-                    for (x, value) in values.into_iter().enumerate() {
-                        simd.store_bf16(value, &mut target[(y * SPAN + x) * place..]);
-                    }
+                    store_row(simd, spread(simd, row(&columns, y)), &mut target[y * SPAN * place..], place);
                 }
             }
         }
     }
 }
 
-/// `transformed[place][tile][channel] = (A y Aᵀ)[place]`, of one register's width of channels.
+/// `transformed[place][tile][channel] = (A y Aᵀ)[place]`; a tile shares nothing with its neighbours.
 pub(super) struct TransformGradient<'a> {
     pub(super) pixels: Pixels<'a, SIDE>,
+    /// A multiple of a tile's columns.
     pub(super) channels: usize,
     pub(super) tiles: usize,
     pub(super) transformed: &'a mut [Bf16],
@@ -149,9 +155,7 @@ impl Kernel for TransformGradient<'_> {
                 let target = &mut transformed[index * tile + channel..];
                 for y in 0..SPAN {
                     let values = spread_gradient(simd, row(&columns, y));
-                    for (x, value) in values.into_iter().enumerate() {
-                        simd.store_bf16(value, &mut target[(y * SPAN + x) * place..]);
-                    }
+                    store_row(simd, values, &mut target[y * SPAN * place..], place);
                 }
             }
         }
