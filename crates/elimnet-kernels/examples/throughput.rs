@@ -1,7 +1,7 @@
-//! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32, in bf16, and in bf16 by Winograd's
+//! TFLOP/s of the convolutions of resnet18 and efficientnet_b0, three passes each, in f32 and in bf16, each direct and by Winograd's
 //! algorithm where that is faster.
 //!
-//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16|winograd]`;
+//! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16|f32-winograd|bf16-winograd]`;
 //! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
 //! forward pass gathers moments, as in training.
 #![allow(clippy::print_stdout)] // what this program is for
@@ -55,8 +55,11 @@ fn main() {
             if is_wanted("bf16") {
                 measure::<Bf16>(isa, batch, "bf16", layer);
             }
-            if is_wanted("winograd") {
-                measure::<Bf16>(isa, batch, "winograd", layer);
+            if is_wanted("f32-winograd") {
+                measure::<f32>(isa, batch, "f32-winograd", layer);
+            }
+            if is_wanted("bf16-winograd") {
+                measure::<Bf16>(isa, batch, "bf16-winograd", layer);
             }
         });
     }
@@ -84,7 +87,7 @@ fn measure<E: Element>(
     let mut output = Aligned::<E>::noise(conv.output_len());
     let mut weight = Aligned::<f32>::noise(conv.weight_len());
     let [mut mean, mut variance] = [(); 2].map(|()| vec![0.0; out_channels]);
-    let is_winograd = element == "winograd";
+    let is_winograd = element.ends_with("winograd");
     let pack = if is_winograd { PackedFilter::<E>::winograd_forward } else { PackedFilter::<E>::forward };
     let filter = pack(isa, &conv, weight.values());
     let forward = best_seconds(|| {

@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
+use crate::block::BLOCK;
 use crate::element::Bf16;
 use crate::isa::Isa;
-use crate::simd::tiles::{BLOCK, STEP, Steps};
+use crate::simd::tiles::{STEP, Steps};
 use crate::unroll::Unroll;
 use crate::window::Window;
 

@@ -6,15 +6,15 @@
 
 use crate::element::Element;
 use crate::epilogue::Epilogue;
-use crate::filter::{Layout, PackedFilter};
+use crate::filter::{Layout, PackedFilter, Phase};
 use crate::isa::Isa;
-use crate::{dense, depthwise, weight_gradient};
+use crate::window::Window;
+use crate::{dense, depthwise, weight_gradient, winograd};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     element::{Bf16, narrow, widen},
-    filter::Phase,
     threads::Scratch,
-    tile_gradient, tile_product, winograd,
+    tile_gradient, tile_product,
 };
 
 /// Zeros around each image, in pixels.
@@ -192,8 +192,12 @@ pub(crate) fn convolve<I: Element, O: Element>(
                 tile_product::forward(isa, *unit, conv, input, &products[0], epilogue, output);
             });
         }
+        Layout::Winograd(matrices) => {
+            let (window, input) = (dense::window(conv), as_f32(input));
+            winograd::multiply(isa, isa, window, input, matrices, epilogue, output);
+        }
         #[cfg(target_arch = "x86_64")]
-        Layout::Winograd(unit, matrices) => with_bf16(isa, input, |input| {
+        Layout::WinogradTiles(unit, matrices) => with_bf16(isa, input, |input| {
             winograd::multiply(isa, *unit, dense::window(conv), input, matrices, epilogue, output);
         }),
     }
@@ -254,14 +258,35 @@ pub(crate) fn convolve_input_gradient<I: Element, O: Element>(
         Layout::Tiles(unit, products) => with_bf16(isa, output_gradient, |output_gradient| {
             tile_product::input_gradient(isa, *unit, conv, output_gradient, products, input_gradient);
         }),
+        Layout::Winograd(matrices) => {
+            let (window, output_gradient) = (input_gradient_window(conv), as_f32(output_gradient));
+            winograd::multiply(
+                isa,
+                isa,
+                window,
+                output_gradient,
+                matrices,
+                Epilogue::default(),
+                input_gradient,
+            );
+        }
         #[cfg(target_arch = "x86_64")]
-        Layout::Winograd(unit, matrices) => with_bf16(isa, output_gradient, |output_gradient| {
-            for phase in Phase::reached(conv) {
-                let (window, epilogue) = (dense::phase_window(conv, &phase), Epilogue::default());
-                winograd::multiply(isa, *unit, window, output_gradient, matrices, epilogue, input_gradient);
-            }
+        Layout::WinogradTiles(unit, matrices) => with_bf16(isa, output_gradient, |output_gradient| {
+            let (window, epilogue) = (input_gradient_window(conv), Epilogue::default());
+            winograd::multiply(isa, *unit, window, output_gradient, matrices, epilogue, input_gradient);
         }),
     }
+}
+
+/// The window that the input's pixels slide over the output gradient, with a stride of 1.
+fn input_gradient_window(conv: &Conv2d) -> Window {
+    let phase = Phase::reached(conv).next().expect("a stride of 1 has one phase");
+    dense::phase_window(conv, &phase)
+}
+
+/// Elements of a filter that was packed for f32.
+fn as_f32<E: Element>(elements: &[E]) -> &[f32] {
+    E::as_f32(elements).expect("a filter is packed for the type of the elements")
 }
 
 /// Gradient of the loss with respect to the weight of [`conv2d`]; overwrites `weight_gradient`.
@@ -287,7 +312,8 @@ pub fn conv2d_weight_gradient<E: Element>(
 /// As [`conv2d_weight_gradient`], by Winograd's algorithm where that takes less time.
 ///
 /// # Accuracy
-/// Sums of up to four pixels, and of up to four output gradients, are then rounded to bf16 before they are multiplied.
+/// Sums of up to four pixels, and of up to four output gradients, are then rounded to the elements' type before they are
+/// multiplied.
 ///
 /// # Panics
 /// As [`conv2d_weight_gradient`].
@@ -298,15 +324,18 @@ pub fn winograd_weight_gradient<E: Element>(
     output_gradient: &[E],
     weight_gradient: &mut [f32],
 ) {
-    #[cfg(target_arch = "x86_64")]
-    if let (Some(unit), Some(input), Some(output_gradient)) =
-        (isa.tile_unit(), E::as_bf16(input), E::as_bf16(output_gradient))
-        && winograd::suits(unit, conv)
-        && !output_gradient.is_empty()
-    {
+    if winograd::suits(conv) && !output_gradient.is_empty() {
         conv.check(input.len(), output_gradient.len());
         assert_eq!(weight_gradient.len(), conv.weight_len(), "length of the weight gradient of {conv:?}");
-        return winograd::weight_gradient(isa, unit, conv, input, output_gradient, weight_gradient);
+        if let (Some(input), Some(output_gradient)) = (E::as_f32(input), E::as_f32(output_gradient)) {
+            return winograd::weight_gradient(isa, isa, conv, input, output_gradient, weight_gradient);
+        }
+        #[cfg(target_arch = "x86_64")]
+        if let (Some(unit), Some(input), Some(output_gradient)) =
+            (winograd::tile_unit(isa), E::as_bf16(input), E::as_bf16(output_gradient))
+        {
+            return winograd::weight_gradient(isa, unit, conv, input, output_gradient, weight_gradient);
+        }
     }
     convolve_weight_gradient(isa, conv, input, output_gradient, weight_gradient);
 }

@@ -84,7 +84,6 @@ pub trait Element:
     /// Zero.
     const ZERO: Self;
     /// Whether functions need not be more precise than bf16 can store.
-    #[doc(hidden)]
     const IS_SHORT: bool;
 
     /// The nearest value of this type; see [`Bf16::from_f32`].

@@ -7,8 +7,9 @@ use crate::element::Element;
 use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::pack::{Packed, Right};
+use crate::winograd;
 #[cfg(target_arch = "x86_64")]
-use crate::{simd::tiles::TileUnit, tile_pack::TilePanels, winograd};
+use crate::{simd::tiles::TileUnit, tile_pack::TilePanels};
 
 /// A convolution's weight laid out for one pass, element type and instruction set; the batch size may change.
 ///
@@ -60,8 +61,10 @@ pub(crate) enum Layout {
     #[cfg(target_arch = "x86_64")]
     Tiles(TileUnit, Vec<Vec<TilePanels>>),
     /// Transformed, for each place of a transformed tile.
+    Winograd(Vec<Packed>),
+    /// The same for tiles.
     #[cfg(target_arch = "x86_64")]
-    Winograd(TileUnit, Vec<TilePanels>),
+    WinogradTiles(TileUnit, Vec<TilePanels>),
 }
 
 /// How sums of products are found.
@@ -87,7 +90,7 @@ impl<E: Element> PackedFilter<E> {
     /// As [`PackedFilter::forward`], for [`crate::conv2d`] by Winograd's algorithm where that takes less time.
     ///
     /// # Accuracy
-    /// Sums of up to four pixels, and of up to nine weights, are then rounded to bf16 before they are multiplied.
+    /// Sums of up to four pixels, and of up to nine weights, are then rounded to the elements' type before they are multiplied.
     ///
     /// # Panics
     /// As [`PackedFilter::forward`].
@@ -146,16 +149,20 @@ impl<E: Element> PackedFilter<E> {
         filter
     }
 
-    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_variables, reason = "one algorithm"))]
     fn dense_layout(isa: Isa, conv: &Conv2d, pass: Pass, algorithm: Algorithm) -> Layout {
+        let is_winograd = algorithm == Algorithm::Fastest && winograd::suits(conv);
         #[cfg(target_arch = "x86_64")]
         if let Some(unit) = isa.tile_unit().filter(|_| E::as_f32(&[]).is_none()) {
-            if algorithm == Algorithm::Fastest && winograd::suits(unit, conv) {
-                return Layout::Winograd(unit, winograd::room(conv, pass));
+            if is_winograd && let Some(unit) = winograd::tile_unit(isa) {
+                return Layout::WinogradTiles(unit, winograd::room(conv, pass, TilePanels::new));
             }
             return Layout::Tiles(unit, Self::room(conv, pass, TilePanels::new));
         }
-        Layout::Dense(Self::room(conv, pass, |depth, columns| Packed::new(isa, depth, columns)))
+        let new = |depth, columns| Packed::new(isa, depth, columns);
+        if is_winograd && E::as_f32(&[]).is_some() {
+            return Layout::Winograd(winograd::room(conv, pass, new));
+        }
+        Layout::Dense(Self::room(conv, pass, new))
     }
 
     /// `new(depth, columns)` for each product, for each group.
@@ -189,8 +196,17 @@ impl<E: Element> PackedFilter<E> {
             Layout::Tiles(_, products) => {
                 fill(conv, self.pass, weight, products, |packed, right| packed.fill(self.isa, right));
             }
+            Layout::Winograd(matrices) => {
+                winograd::fill(self.isa, conv, self.pass, weight, matrices, |packed, right| {
+                    packed.fill::<E>(right);
+                });
+            }
             #[cfg(target_arch = "x86_64")]
-            Layout::Winograd(_, matrices) => winograd::fill(self.isa, conv, self.pass, weight, matrices),
+            Layout::WinogradTiles(_, matrices) => {
+                winograd::fill(self.isa, conv, self.pass, weight, matrices, |packed, right| {
+                    packed.fill(self.isa, right);
+                });
+            }
         }
     }
 
@@ -201,8 +217,9 @@ impl<E: Element> PackedFilter<E> {
             Layout::Dense(products) => products.iter().flatten().map(Packed::bytes).sum(),
             #[cfg(target_arch = "x86_64")]
             Layout::Tiles(_, products) => products.iter().flatten().map(TilePanels::bytes).sum(),
+            Layout::Winograd(matrices) => matrices.iter().map(Packed::bytes).sum(),
             #[cfg(target_arch = "x86_64")]
-            Layout::Winograd(_, matrices) => matrices.iter().map(TilePanels::bytes).sum(),
+            Layout::WinogradTiles(_, matrices) => matrices.iter().map(TilePanels::bytes).sum(),
         }
     }
 

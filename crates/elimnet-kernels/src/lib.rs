@@ -11,6 +11,7 @@
 mod activation;
 #[cfg(target_arch = "x86_64")]
 mod band;
+mod block;
 mod columns;
 mod compiled;
 mod conv2d;
@@ -37,8 +38,6 @@ mod softmax;
 mod statistics;
 mod threads;
 #[cfg(target_arch = "x86_64")]
-mod tile_finish;
-#[cfg(target_arch = "x86_64")]
 mod tile_gradient;
 #[cfg(target_arch = "x86_64")]
 mod tile_pack;
@@ -50,7 +49,6 @@ mod tile_rows;
 mod unroll;
 mod weight_gradient;
 mod window;
-#[cfg(target_arch = "x86_64")]
 mod winograd;
 
 pub use activation::{Activation, activate, activate_in_place, activation_gradient};

@@ -17,11 +17,12 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::band::Band;
+use crate::block::{BLOCK, Sums};
 use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Bf16;
 use crate::isa::Isa;
-use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, TileUnit, Tiles};
+use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
 use crate::threads::{Scratch, piece_length};
 use crate::window::Window;
 

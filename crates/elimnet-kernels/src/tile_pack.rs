@@ -5,10 +5,11 @@
 
 use rayon::prelude::*;
 
+use crate::block::BLOCK;
 use crate::element::Bf16;
 use crate::isa::Isa;
 use crate::pack::Right;
-use crate::simd::tiles::{BLOCK, Operand, STEP, TILE};
+use crate::simd::tiles::{Operand, STEP, TILE};
 use crate::simd::{Kernel, Simd};
 use crate::threads::{Scratch, first_on_a_line};
 
@@ -87,21 +88,24 @@ impl TilePanels {
 
     /// The panels, left to right.
     pub(crate) fn panels(&self) -> impl Iterator<Item = TilePanel<'_>> {
+        (0..self.columns.div_ceil(BLOCK)).map(|panel| self.panel(panel))
+    }
+
+    /// One of the panels, counted from the left.
+    pub(crate) fn panel(&self, panel: usize) -> TilePanel<'_> {
         let values = &self.values[first_on_a_line(&self.values)..];
-        (0..self.columns.div_ceil(BLOCK)).map(move |panel| {
-            let first_column = panel * BLOCK;
-            let columns = BLOCK.min(self.columns - first_column);
-            TilePanel {
-                right: Operand {
-                    values: &values[first_column * self.padded_depth()..],
-                    row: STEP,
-                    second: TILE_LENGTH,
-                },
-                tiles: columns.div_ceil(TILE),
-                first_column,
-                columns,
-            }
-        })
+        let first_column = panel * BLOCK;
+        let columns = BLOCK.min(self.columns - first_column);
+        TilePanel {
+            right: Operand {
+                values: &values[first_column * self.padded_depth()..],
+                row: STEP,
+                second: TILE_LENGTH,
+            },
+            tiles: columns.div_ceil(TILE),
+            first_column,
+            columns,
+        }
     }
 }
 

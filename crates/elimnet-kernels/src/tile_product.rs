@@ -15,13 +15,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::band::Band;
+use crate::block::BLOCK;
 use crate::conv2d::Conv2d;
 use crate::dense::{phase_window, window};
 use crate::element::{Bf16, Element};
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Phase;
 use crate::isa::Isa;
-use crate::simd::tiles::{BLOCK, TileUnit};
+use crate::simd::tiles::TileUnit;
 use crate::threads::{self, Scratch, piece_length};
 use crate::tile_pack::TilePanels;
 use crate::tile_rows::{Output, Source};

@@ -4,11 +4,11 @@
 use std::ops::Range;
 
 use crate::band::Band;
+use crate::block::{BLOCK, FinishBlock, Sums, finish};
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
-use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, Tiles};
+use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, Tiles};
 use crate::threads::Scratch;
-use crate::tile_finish::{FinishBlock, finish};
 use crate::tile_pack::TilePanel;
 use crate::tile_product::{Job, SMALL_WEIGHTS, TASK_BYTES, Target, TileProduct};
 use crate::unroll::Unroll;

@@ -1,11 +1,11 @@
 //! Convolutions of 3 x 3 windows with 16 products for four outputs instead of 36: Winograd's minimal filtering, F(2 x 2, 3 x 3).
 //!
 //! A tile of four outputs sees 4 x 4 pixels. Pixels and filter are transformed to 16 values each, so that for each of the 16
-//! places the channels are one matrix product ([`crate::tile_pack`]); the 16 products are transformed back
+//! places the channels are one matrix product ([`unit`]); the 16 products are transformed back
 //! to four outputs. The transforms are additions alone, and their results stay in the second-level cache.
 //!
-//! Transformed values are rounded to bf16 once more than a direct convolution rounds, so this is for training, and for the
-//! caller to ask for. Larger tiles save more products and lose more bits than bf16 has.
+//! Transformed values are rounded once more than a direct convolution rounds. In bf16 that is for training, and for the
+//! caller to ask for; larger tiles save more products and lose more bits than bf16 has.
 //!
 //! # Source
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, §4.1. The gradient to the filter is the
@@ -13,25 +13,27 @@
 
 mod gradient;
 mod transform;
+mod unit;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::block::{BLOCK, FinishBlock, finish};
 use crate::conv2d::Conv2d;
-use crate::element::{Bf16, Element};
+use crate::element::Element;
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Pass;
 use crate::isa::Isa;
 use crate::pack::Right;
-use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
+#[cfg(target_arch = "x86_64")]
+use crate::simd::tiles::TileUnit;
 use crate::threads::{Scratch, piece_length, pieces};
-use crate::tile_finish::{FinishBlock, finish};
-use crate::tile_pack::{TilePanel, TilePanels};
 use crate::window::Window;
 
 pub(crate) use gradient::weight_gradient;
 use transform::{Inverse, Pixels, TransformFilter, TransformPixels};
+pub(crate) use unit::Unit;
 
 /// Places of a transformed tile, and so products.
 pub(crate) const PLACES: usize = 16;
@@ -40,23 +42,23 @@ const SIDE: usize = 2;
 /// Rows and columns of a transformed tile.
 const SPAN: usize = 4;
 
-/// Transformed values of the pixels that tiles are multiplied from at once: half of a second-level cache of 1 MiB.
-const CHUNK_LENGTH: usize = 256 << 10;
+/// Bytes of the transformed pixels that tiles are multiplied from at once: half of a second-level cache of 1 MiB.
+const CHUNK_BYTES: usize = 512 << 10;
 /// Most tiles of a chunk.
 const CHUNK: usize = 2 * BLOCK;
 /// Most tiles of a task.
 const TASK_TILES: usize = 8 * BLOCK;
 /// Tasks to cut a product into where its size allows it.
 const TASKS: usize = 8;
-/// f32 values from a place's block of sums to the next; not a multiple of 4 KiB, which would be one set of the cache.
-const SUMS: usize = BLOCK * BLOCK + TILE;
+/// Values between places whose distance would be a multiple of 4 KiB.
+const PAD: usize = 32;
+/// f32 values from a place's block of sums to the next: a multiple of 4 KiB would be one set of the cache.
+const SUMS: usize = BLOCK * BLOCK + PAD;
 /// f32 values of a line of outputs of a block's tiles.
 const LINE: usize = SIDE * BLOCK * BLOCK;
 
-/// Whether this algorithm is made for `conv`, and takes less time than a direct one.
-///
-/// Not on AMX, where it was not measured: products take a fifth of the time there, transforms as long.
-pub(crate) fn suits(unit: TileUnit, conv: &Conv2d) -> bool {
+/// Whether this algorithm is made for `conv`, and takes fewer products than a direct one.
+pub(crate) fn suits(conv: &Conv2d) -> bool {
     let is_square = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1;
     let fills_blocks = [conv.in_channels, conv.out_channels].iter().all(|count| count.is_multiple_of(BLOCK));
     // Tiles that stick out of the images save nothing.
@@ -64,26 +66,38 @@ pub(crate) fn suits(unit: TileUnit, conv: &Conv2d) -> bool {
         let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
         5 * PLACES * tiles <= 4 * 9 * height * width
     };
-    matches!(unit, TileUnit::Dot(_))
-        && is_square
+    is_square
         && fills_blocks
         && saves([conv.in_height, conv.in_width])
         && saves([conv.out_height(), conv.out_width()])
 }
 
-/// Room for the matrices of `pass`.
-pub(crate) fn room(conv: &Conv2d, pass: Pass) -> Vec<TilePanels> {
+/// What multiplies bf16 here. Not AMX, where it was not measured: products take a fifth of the time there, transforms as long.
+#[cfg(target_arch = "x86_64")]
+pub(crate) fn tile_unit(isa: Isa) -> Option<TileUnit> {
+    isa.tile_unit().filter(|unit| matches!(unit, TileUnit::Dot(_)))
+}
+
+/// Room for the matrices of `pass`, each of `new(depth, columns)`.
+pub(crate) fn room<M>(conv: &Conv2d, pass: Pass, new: impl Fn(usize, usize) -> M) -> Vec<M> {
     let [depth, columns] = match pass {
         Pass::Forward => [conv.in_channels, conv.out_channels],
         Pass::InputGradient => [conv.out_channels, conv.in_channels],
     };
-    (0..PLACES).map(|_| TilePanels::new(depth, columns)).collect()
+    (0..PLACES).map(|_| new(depth, columns)).collect()
 }
 
-/// Transforms and packs the `[out_channels, 3, 3, in_channels]` `weight`.
-pub(crate) fn fill(isa: Isa, conv: &Conv2d, pass: Pass, weight: &[f32], matrices: &mut [TilePanels]) {
+/// Transforms the `[out_channels, 3, 3, in_channels]` `weight`, and hands each place's matrix to `pack`.
+pub(crate) fn fill<M: Send>(
+    isa: Isa,
+    conv: &Conv2d,
+    pass: Pass,
+    weight: &[f32],
+    matrices: &mut [M],
+    pack: impl Fn(&mut M, Right<'_>) + Sync,
+) {
     let channels = conv.in_channels;
-    matrices.par_iter_mut().enumerate().for_each(|(place, panels)| {
+    matrices.par_iter_mut().enumerate().for_each(|(place, matrix)| {
         let mut values = Scratch::<f32>::new(conv.out_channels * channels);
         // The gradient of the input slides the filter turned by half a circle: its rows and columns change places.
         let turned = |index: usize| match pass {
@@ -93,27 +107,28 @@ pub(crate) fn fill(isa: Isa, conv: &Conv2d, pass: Pass, weight: &[f32], matrices
         let place = [turned(place / SPAN), turned(place % SPAN)];
         isa.run(TransformFilter { weight, channels, place, values: &mut values });
         match pass {
-            Pass::Forward => panels.fill(isa, Right::Transposed(&values)),
+            Pass::Forward => pack(matrix, Right::Transposed(&values)),
             Pass::InputGradient => {
-                panels.fill(isa, Right::Rows(&|depth| &values[depth * channels..][..channels]));
+                pack(matrix, Right::Rows(&|depth| &values[depth * channels..][..channels]));
             }
         }
     });
 }
 
 /// `output = epilogue(windows of input · matrices)`; `window` as for a direct product.
-pub(crate) fn multiply<O: Element>(
+pub(crate) fn multiply<U: Unit, O: Element>(
     isa: Isa,
-    unit: TileUnit,
+    unit: U,
     window: Window,
-    input: &[Bf16],
-    matrices: &[TilePanels],
+    input: &[U::Value],
+    matrices: &[U::Matrix],
     epilogue: Epilogue<'_, O>,
     output: &mut [O],
 ) {
-    let product = Product { isa, unit, tiling: Tiling::new(window), input, matrices, epilogue: &epilogue };
+    let (channels, tiling) = (output.len() / window.rows(), Tiling::new(window));
+    let product = Product { isa, unit, tiling, channels, input, matrices, epilogue: &epilogue };
     let tiling = &product.tiling;
-    let (strips, channels) = (tiling.strips(), matrices[0].columns);
+    let strips = tiling.strips();
     let even = strips.div_ceil(TASKS);
     let task_strips = piece_length(strips, (TASK_TILES / tiling.across).clamp(1, even));
     let task = |index: usize| index * task_strips..strips.min((index + 1) * task_strips);
@@ -195,7 +210,7 @@ impl Tiling {
     }
 
     /// The pixels of `images` that a run sees, from the channel `first_channel` on.
-    fn pixels_of<'a>(&self, images: &'a [Bf16], run: &Run, first_channel: usize) -> Pixels<'a, SPAN> {
+    fn pixels_of<'a, E>(&self, images: &'a [E], run: &Run, first_channel: usize) -> Pixels<'a, E, SPAN> {
         let Window { image: [height, width], channels, origin, .. } = self.window;
         let [image, row] = self.position(run.strip);
         let line = |tap: usize| {
@@ -212,12 +227,14 @@ impl Tiling {
     }
 }
 
-struct Product<'a, O> {
+struct Product<'a, U: Unit, O> {
     isa: Isa,
-    unit: TileUnit,
+    unit: U,
     tiling: Tiling,
-    input: &'a [Bf16],
-    matrices: &'a [TilePanels],
+    /// Of the output.
+    channels: usize,
+    input: &'a [U::Value],
+    matrices: &'a [U::Matrix],
     epilogue: &'a Epilogue<'a, O>,
 }
 
@@ -229,13 +246,14 @@ struct Output<'a, 'm, O> {
     part: Option<PartMoments<'m>>,
 }
 
-impl<O: Element> Product<'_, O> {
+impl<U: Unit, O: Element> Product<'_, U, O> {
     fn run(&self, strips: Range<usize>, part: Option<PartMoments<'_>>, values: &mut [O]) {
-        let tiles = self.unit.configure();
-        let depth = self.matrices[0].depth;
-        let longest = (CHUNK_LENGTH / PLACES / depth / BLOCK * BLOCK).clamp(BLOCK, CHUNK);
-        let place = longest * depth + STEP;
-        let mut transformed = Scratch::<Bf16>::new(PLACES * place);
+        let depth = self.tiling.window.channels;
+        let prepared = self.unit.prepare(depth);
+        let tile_bytes = PLACES * depth * size_of::<U::Value>();
+        let longest = (CHUNK_BYTES / tile_bytes / BLOCK * BLOCK).clamp(BLOCK, CHUNK);
+        let place = longest * depth + PAD;
+        let mut transformed = Scratch::<U::Value>::new(PLACES * place);
         let mut output = Output { values, pixels_before: self.tiling.pixels_before(strips.start), part };
         if let Some(part) = &mut output.part {
             part.start();
@@ -253,39 +271,33 @@ impl<O: Element> Product<'_, O> {
                     tile: depth,
                 });
             }
-            self.multiply_chunk(&tiles, chunk, &transformed, place, &mut output);
+            self.multiply_chunk(&prepared, chunk, &transformed, place, &mut output);
         }
     }
 
     /// Transformed tiles by all matrices, a block of both at a time.
     fn multiply_chunk(
         &self,
-        tiles: &Tiles,
+        prepared: &U::Prepared,
         chunk: Range<usize>,
-        transformed: &[Bf16],
+        transformed: &[U::Value],
         place: usize,
         output: &mut Output<'_, '_, O>,
     ) {
-        let depth = self.matrices[0].depth;
-        let steps = Steps::of_panel((0..depth).step_by(STEP));
+        let depth = self.tiling.window.channels;
         let mut sums = Scratch::<f32>::new(PLACES * SUMS);
-        let mut panels: Vec<_> = self.matrices.iter().map(TilePanels::panels).collect();
-        while let Some(panels) = panels.iter_mut().map(Iterator::next).collect::<Option<Vec<_>>>() {
+        for columns in 0..self.channels / BLOCK {
             for first in (0..chunk.len()).step_by(BLOCK) {
                 let rows = BLOCK.min(chunk.len() - first);
-                for (index, (panel, sums)) in panels.iter().zip(sums.chunks_exact_mut(SUMS)).enumerate() {
+                for (index, (matrix, sums)) in
+                    self.matrices.iter().zip(sums.chunks_exact_mut(SUMS)).enumerate()
+                {
                     let Some(sums) = sums.first_chunk_mut() else { continue };
-                    let values = &transformed[index * place + first * depth..];
-                    let block = TileBlock {
-                        left: Operand { values, row: depth, second: TILE * depth },
-                        right: panel.right,
-                        steps: &steps,
-                        shape: Shape { rows, across: panel.tiles },
-                    };
-                    tiles.multiply(block, First::Zero, sums);
+                    let left = &transformed[index * place + first * depth..];
+                    self.unit.multiply(prepared, left, rows, matrix, columns, sums);
                 }
-                let block = chunk.start + first..chunk.start + first + rows;
-                self.finish_block(block, &panels[0], &sums, output);
+                let tiles = chunk.start + first..chunk.start + first + rows;
+                self.finish_block(tiles, columns, &sums, output);
             }
         }
     }
@@ -293,15 +305,14 @@ impl<O: Element> Product<'_, O> {
     /// Takes the sums of a block of tiles to where they belong.
     fn finish_block(
         &self,
-        block: Range<usize>,
-        panel: &TilePanel<'_>,
+        tiles: Range<usize>,
+        columns: usize,
         sums: &[f32],
         output: &mut Output<'_, '_, O>,
     ) {
-        let channels = self.matrices[0].columns;
-        let columns = panel.first_column..panel.first_column + panel.columns;
+        let (channels, columns) = (self.channels, columns * BLOCK..(columns + 1) * BLOCK);
         let mut lines = Scratch::<f32>::new(SIDE * LINE);
-        for run in self.tiling.runs(block) {
+        for run in self.tiling.runs(tiles) {
             let lines = lines.split_at_mut(LINE);
             let sums = &sums[run.first * BLOCK..];
             self.isa.run(Inverse { sums, tiles: run.tiles.len(), lines: [&mut *lines.0, &mut *lines.1] });
@@ -317,7 +328,7 @@ impl<O: Element> Product<'_, O> {
                     FinishBlock {
                         sums: line,
                         rows: width,
-                        columns: panel.columns,
+                        columns: BLOCK,
                         bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),
                         shortcut: self.epilogue.shortcut.map(|s| &s[pixel * channels + columns.start..]),
                         shortcut_pixel: channels,

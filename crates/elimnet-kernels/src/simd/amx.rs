@@ -10,7 +10,8 @@ use std::arch::x86_64::__cpuid_count;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::tiles::{First, Sums, TileBlock};
+use super::tiles::{First, TileBlock};
+use crate::block::Sums;
 use crate::element::Bf16;
 
 /// Proof that AMX with bf16 (and AVX-512 beside it) is there and the system lets this process use it; [`Amx::detect`] is the only

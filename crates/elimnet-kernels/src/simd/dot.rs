@@ -8,7 +8,8 @@
 use std::arch::x86_64::*;
 
 use super::avx512::Avx512;
-use super::tiles::{BLOCK, First, STEP, Sums, TILE, TileBlock};
+use super::tiles::{First, STEP, TILE, TileBlock};
+use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 
 /// Rows of sums in registers.

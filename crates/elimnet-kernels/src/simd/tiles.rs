@@ -5,17 +5,14 @@
 
 use super::amx::{Amx, Configured};
 use super::dot::Dot;
+use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 
 /// Rows of a tile, and f32 columns of one that holds sums.
 pub(crate) const TILE: usize = 16;
 /// bf16 values in a row of an operand's tile: the depth of one step.
 pub(crate) const STEP: usize = 32;
-/// Rows and columns of a block of sums.
-pub(crate) const BLOCK: usize = 2 * TILE;
-
-/// Sums of a block, row-major.
-pub(crate) type Sums = [f32; BLOCK * BLOCK];
+const _: () = assert!(BLOCK == 2 * TILE);
 
 /// What multiplies bf16; a value is the proof that it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

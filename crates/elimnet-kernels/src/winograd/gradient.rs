@@ -1,42 +1,87 @@
 //! Gradient to the filter: for each place of a transformed tile, a product over the tiles of all images.
 //!
-//! A task takes some output channels and a part of the strips. For a chunk of tiles it transforms the output gradient and
-//! turns it, so that a channel's tiles follow each other; of the input it transforms a block of channels at a time, and pairs
-//! neighbouring tiles. Sums stay in place from chunk to chunk; parts are added in order.
+//! A task takes some output channels and a part of the strips. For a chunk of tiles it transforms the output gradient,
+//! and of the input a block of channels at a time. Sums stay in place from chunk to chunk; parts are added in order.
+
+#[cfg(target_arch = "x86_64")]
+mod tiles;
+mod vectors;
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::transform::{GatherFilter, TransformGradient, TransformPixels};
-use super::{PLACES, Run, SIDE, Tiling};
+use super::transform::{GatherFilter, Pixels, TransformGradient, TransformPixels};
+use super::{PAD, PLACES, Run, SIDE, Tiling};
+use crate::block::{BLOCK, Sums};
 use crate::conv2d::Conv2d;
 use crate::dense::window;
-use crate::element::Bf16;
+use crate::element::Element;
 use crate::isa::Isa;
-use crate::simd::tiles::{BLOCK, First, Operand, STEP, Shape, Steps, Sums, TILE, TileBlock, TileUnit, Tiles};
-use crate::threads::{Scratch, piece_length, pieces};
-use crate::tile_gradient::PairRows;
-use crate::winograd::transform::Pixels;
+use crate::threads::{Scratch, Stored, piece_length, pieces};
 
 /// Output channels of a task.
 const CHANNELS: usize = 128;
-/// Tiles of a chunk.
-const TILES: usize = 128;
 /// Tasks to cut a gradient into where its size allows it.
 const TASKS: usize = 8;
 /// Values that the parts may take together (32 MiB).
 const PARTS_LENGTH: usize = 8 << 20;
-/// Values from a place to the next, of a chunk's tiles as they come and of a block of the input's: not a multiple of 4 KiB.
-const TURNED: usize = TILES * TILE + STEP;
-const PIXELS: usize = TILES * BLOCK + STEP;
 
-pub(crate) fn weight_gradient(
+/// How the operands lie for what multiplies them.
+pub(crate) trait Operands: Copy + Sync {
+    /// Transformed values.
+    type Value: Element + Stored;
+    /// A thread that is ready to multiply.
+    type Ready;
+    /// Tiles of a chunk.
+    const TILES: usize;
+
+    fn ready_to_add(self) -> Self::Ready;
+
+    /// Transforms the output gradients of a chunk's tiles: for each place `channels · TILES` values, [`PAD`] apart.
+    fn turn(
+        gradient: &Gradient<'_, Self>,
+        channels: &Range<usize>,
+        chunk: &Range<usize>,
+        turned: &mut [Self::Value],
+    );
+
+    /// Adds the products of a chunk's output gradients with a block of input channels: for each place, for each 32 output
+    /// channels, a block of sums.
+    fn add_block(
+        gradient: &Gradient<'_, Self>,
+        ready: &Self::Ready,
+        operands: Chunk<'_, Self::Value>,
+        sums: &mut [Sums],
+    );
+}
+
+/// A chunk's output gradients, and what they are to be multiplied by.
+pub(crate) struct Chunk<'a, V> {
+    /// Output channels.
+    channels: Range<usize>,
+    /// Counted through all images.
+    tiles: Range<usize>,
+    turned: &'a [V],
+    /// Of input channels.
+    block: usize,
+    is_first: bool,
+}
+
+impl<V> Chunk<'_, V> {
+    /// The output gradients of a place, of a unit with that many tiles in a chunk.
+    fn turned(&self, place: usize, tiles: usize) -> &[V] {
+        let length = self.channels.len() * tiles;
+        &self.turned[place * (length + PAD)..][..length]
+    }
+}
+
+pub(crate) fn weight_gradient<U: Operands>(
     isa: Isa,
-    unit: TileUnit,
+    unit: U,
     conv: &Conv2d,
-    input: &[Bf16],
-    output_gradient: &[Bf16],
+    input: &[U::Value],
+    output_gradient: &[U::Value],
     weight_gradient: &mut [f32],
 ) {
     let gradient = Gradient::new(isa, unit, conv, input, output_gradient);
@@ -50,12 +95,12 @@ pub(crate) fn weight_gradient(
     filters.for_each(|(channel, filter)| gradient.collect(channel, &sums, filter));
 }
 
-struct Gradient<'a> {
+pub(crate) struct Gradient<'a, U: Operands> {
     isa: Isa,
-    unit: TileUnit,
+    unit: U,
     tiling: Tiling,
-    input: &'a [Bf16],
-    output_gradient: &'a [Bf16],
+    input: &'a [U::Value],
+    output_gradient: &'a [U::Value],
     /// Blocks of input channels.
     blocks: usize,
     out_channels: usize,
@@ -72,13 +117,13 @@ struct Task {
     tiles: Range<usize>,
 }
 
-impl<'a> Gradient<'a> {
-    fn new(isa: Isa, unit: TileUnit, conv: &Conv2d, input: &'a [Bf16], output_gradient: &'a [Bf16]) -> Self {
+impl<'a, U: Operands> Gradient<'a, U> {
+    fn new(isa: Isa, unit: U, conv: &Conv2d, input: &'a [U::Value], output_gradient: &'a [U::Value]) -> Self {
         let tiling = Tiling::new(window(conv));
         let task_channels = piece_length(conv.out_channels, CHANNELS).next_multiple_of(BLOCK);
         let strips = tiling.strips();
         let affordable = (PARTS_LENGTH / (PLACES * conv.in_channels * conv.out_channels)).max(1);
-        let worthwhile = (strips * tiling.across / TILES).max(1);
+        let worthwhile = (strips * tiling.across / U::TILES).max(1);
         let parts = TASKS.div_ceil(conv.out_channels.div_ceil(task_channels));
         let part_strips = strips.div_ceil(parts.min(affordable).min(worthwhile).min(strips));
         Self {
@@ -119,46 +164,63 @@ impl<'a> Gradient<'a> {
     }
 
     fn run(&self, task: Task, sums: &mut [Sums]) {
-        let tiles = self.unit.configure();
-        let mut turned = Scratch::<Bf16>::new(PLACES * task.channels.len() * TILES);
-        for chunk in pieces(task.tiles.len(), TILES) {
-            let start = if chunk.start == 0 { First::Zero } else { First::Sums };
-            let chunk = task.tiles.start + chunk.start..task.tiles.start + chunk.end;
-            self.turn(&task.channels, &chunk, &mut turned);
+        let ready = self.unit.ready_to_add();
+        let mut turned = Scratch::<U::Value>::new(PLACES * (task.channels.len() * U::TILES + PAD));
+        for chunk in pieces(task.tiles.len(), U::TILES) {
+            let is_first = chunk.start == 0;
+            let tiles = task.tiles.start + chunk.start..task.tiles.start + chunk.end;
+            U::turn(self, &task.channels, &tiles, &mut turned);
             for (block, sums) in sums.chunks_exact_mut(PLACES * self.task_channels / BLOCK).enumerate() {
-                self.add_block(&tiles, &task.channels, &chunk, block, &turned, start, sums);
+                let (channels, tiles) = (task.channels.clone(), tiles.clone());
+                U::add_block(self, &ready, Chunk { channels, tiles, turned: &turned, block, is_first }, sums);
             }
         }
     }
 
-    /// `turned[place][channel][tile]` of the transformed output gradient; zeros up to whole steps.
-    fn turn(&self, channels: &Range<usize>, chunk: &Range<usize>, turned: &mut [Bf16]) {
-        let mut transformed = Scratch::<Bf16>::new(PLACES * TURNED);
-        let tiles = chunk.len().next_multiple_of(STEP);
-        for first in channels.clone().step_by(TILE) {
-            for run in self.tiling.runs(chunk.clone()) {
-                self.isa.run(TransformGradient {
-                    pixels: self.gradients_of(&run, first),
-                    channels: TILE,
-                    tiles: run.tiles.len(),
-                    transformed: &mut transformed[run.first * TILE..],
-                    place: TURNED,
-                    tile: TILE,
-                });
-            }
-            for (place, transformed) in transformed.chunks_exact_mut(TURNED).enumerate() {
-                transformed[chunk.len() * TILE..tiles * TILE].fill(Bf16::ZERO);
-                let channel = place * channels.len() + first - channels.start;
-                let turned = &mut turned[channel * TILES..];
-                for step in (0..tiles).step_by(STEP) {
-                    self.unit.transpose(&transformed[step * TILE..], TILE, &mut turned[step..], TILES);
-                }
-            }
+    /// Transforms the output gradients of a chunk's tiles, from a channel on; tiles follow each other.
+    fn transform_gradients(
+        &self,
+        chunk: &Range<usize>,
+        first_channel: usize,
+        channels: usize,
+        transformed: &mut [U::Value],
+        place: usize,
+    ) {
+        for run in self.tiling.runs(chunk.clone()) {
+            self.isa.run(TransformGradient {
+                pixels: self.gradients_of(&run, first_channel),
+                channels,
+                tiles: run.tiles.len(),
+                transformed: &mut transformed[run.first * channels..],
+                place,
+                tile: channels,
+            });
+        }
+    }
+
+    /// The same of the input.
+    fn transform_pixels(
+        &self,
+        chunk: &Range<usize>,
+        first_channel: usize,
+        channels: usize,
+        transformed: &mut [U::Value],
+        place: usize,
+    ) {
+        for run in self.tiling.runs(chunk.clone()) {
+            self.isa.run(TransformPixels {
+                pixels: self.tiling.pixels_of(self.input, &run, first_channel),
+                channels,
+                tiles: run.tiles.len(),
+                transformed: &mut transformed[run.first * channels..],
+                place,
+                tile: channels,
+            });
         }
     }
 
     /// The output gradients of a run's tiles, from a channel on.
-    fn gradients_of(&self, run: &Run, first_channel: usize) -> Pixels<'_, SIDE> {
+    fn gradients_of(&self, run: &Run, first_channel: usize) -> Pixels<'_, U::Value, SIDE> {
         let ([image, row], [height, width]) = (self.tiling.position(run.strip), self.tiling.window.grid);
         let line = |y: usize| {
             let line = (image * height + row + y) * width * self.out_channels + first_channel;
@@ -169,54 +231,6 @@ impl<'a> Gradient<'a> {
             first: (SIDE * run.tiles.start) as isize,
             width,
             distance: self.out_channels,
-        }
-    }
-
-    /// Adds the products of a chunk's output gradient with a block of input channels.
-    #[allow(clippy::too_many_arguments)] // both operands and what they are of
-    fn add_block(
-        &self,
-        tiles: &Tiles,
-        channels: &Range<usize>,
-        chunk: &Range<usize>,
-        block: usize,
-        turned: &[Bf16],
-        start: First,
-        sums: &mut [Sums],
-    ) {
-        let mut transformed = Scratch::<Bf16>::new(PLACES * PIXELS);
-        let mut paired = Scratch::<Bf16>::new(TILES * BLOCK);
-        for run in self.tiling.runs(chunk.clone()) {
-            self.isa.run(TransformPixels {
-                pixels: self.tiling.pixels_of(self.input, &run, block * BLOCK),
-                channels: BLOCK,
-                tiles: run.tiles.len(),
-                transformed: &mut transformed[run.first * BLOCK..],
-                place: PIXELS,
-                tile: BLOCK,
-            });
-        }
-        let depth = chunk.len().next_multiple_of(STEP);
-        let steps = Steps::of_panel((0..depth).step_by(STEP));
-        let place_blocks = self.task_channels / BLOCK;
-        for (place, sums) in sums.chunks_exact_mut(place_blocks).enumerate() {
-            self.isa.run(PairRows {
-                source: &transformed[place * PIXELS..],
-                distance: BLOCK,
-                rows: chunk.len(),
-                width: BLOCK,
-                paired: &mut paired[..depth * BLOCK],
-            });
-            let turned = &turned[place * channels.len() * TILES..][..channels.len() * TILES];
-            for (turned, sums) in turned.chunks_exact(BLOCK * TILES).zip(sums) {
-                let block = TileBlock {
-                    left: Operand { values: turned, row: TILES, second: TILE * TILES },
-                    right: Operand { values: &paired, row: 2 * BLOCK, second: 2 * TILE },
-                    steps: &steps,
-                    shape: Shape { rows: BLOCK, across: 2 },
-                };
-                tiles.multiply(block, start, sums);
-            }
         }
     }
 

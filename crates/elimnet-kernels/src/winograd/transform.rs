@@ -4,13 +4,13 @@
 //! are not always compiled with the wide registers.
 
 use super::{LINE, PLACES, SIDE, SPAN, SUMS};
-use crate::element::Bf16;
-use crate::simd::tiles::BLOCK;
+use crate::block::BLOCK;
+use crate::element::Element;
 use crate::simd::{Kernel, Simd};
 
 /// Lines of an image that tiles see, each from its first pixel on; none where the line is outside.
-pub(super) struct Pixels<'a, const LINES: usize> {
-    pub(super) lines: [Option<&'a [Bf16]>; LINES],
+pub(super) struct Pixels<'a, E, const LINES: usize> {
+    pub(super) lines: [Option<&'a [E]>; LINES],
     /// Column of the first tile's first pixel; outside where negative.
     pub(super) first: isize,
     /// Pixels of a line.
@@ -19,7 +19,7 @@ pub(super) struct Pixels<'a, const LINES: usize> {
     pub(super) distance: usize,
 }
 
-impl<const LINES: usize> Pixels<'_, LINES> {
+impl<E: Element, const LINES: usize> Pixels<'_, E, LINES> {
     /// A column of pixels, zeros where it is outside.
     #[inline(always)]
     fn column<S: Simd>(&self, simd: S, x: isize, channel: usize) -> [S::Vector; LINES] {
@@ -28,7 +28,7 @@ impl<const LINES: usize> Pixels<'_, LINES> {
             let place = x as usize * self.distance + channel;
             for (value, line) in column.iter_mut().zip(&self.lines) {
                 if let Some(line) = line {
-                    *value = simd.load_bf16(&line[place..]);
+                    *value = E::load(simd, &line[place..]);
                 }
             }
         }
@@ -77,26 +77,26 @@ fn row<V: Copy, const ROWS: usize, const COLUMNS: usize>(
 
 /// Writes a row of places, `place` apart.
 #[inline(always)]
-fn store_row<S: Simd>(simd: S, values: [S::Vector; SPAN], target: &mut [Bf16], place: usize) {
+fn store_row<S: Simd, E: Element>(simd: S, values: [S::Vector; SPAN], target: &mut [E], place: usize) {
     for (x, value) in values.into_iter().enumerate() {
-        simd.store_bf16(value, &mut target[x * place..]);
+        E::store(simd, value, &mut target[x * place..]);
     }
 }
 
 /// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
-pub(super) struct TransformPixels<'a> {
-    pub(super) pixels: Pixels<'a, SPAN>,
-    /// A multiple of a block's columns.
+pub(super) struct TransformPixels<'a, E> {
+    pub(super) pixels: Pixels<'a, E, SPAN>,
+    /// A multiple of a register's lanes.
     pub(super) channels: usize,
     pub(super) tiles: usize,
-    pub(super) transformed: &'a mut [Bf16],
+    pub(super) transformed: &'a mut [E],
     /// From a place to the next.
     pub(super) place: usize,
     /// From a tile to the next.
     pub(super) tile: usize,
 }
 
-impl Kernel for TransformPixels<'_> {
+impl<E: Element> Kernel for TransformPixels<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -127,19 +127,19 @@ impl Kernel for TransformPixels<'_> {
 }
 
 /// `transformed[place][tile][channel] = (A y Aᵀ)[place]`; a tile shares nothing with its neighbours.
-pub(super) struct TransformGradient<'a> {
-    pub(super) pixels: Pixels<'a, SIDE>,
-    /// A multiple of a tile's columns.
+pub(super) struct TransformGradient<'a, E> {
+    pub(super) pixels: Pixels<'a, E, SIDE>,
+    /// A multiple of a register's lanes.
     pub(super) channels: usize,
     pub(super) tiles: usize,
-    pub(super) transformed: &'a mut [Bf16],
+    pub(super) transformed: &'a mut [E],
     /// From a place to the next.
     pub(super) place: usize,
     /// From a tile to the next.
     pub(super) tile: usize,
 }
 
-impl Kernel for TransformGradient<'_> {
+impl<E: Element> Kernel for TransformGradient<'_, E> {
     type Output = ();
 
     #[inline(always)]

@@ -1,7 +1,7 @@
 //! Winograd's algorithm against plain loops: exactly where nothing is rounded, within its own bound elsewhere.
 
 use elimnet_kernels::{
-    Bf16, Conv2d, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient, reference,
+    Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient, reference,
     winograd_weight_gradient,
 };
 
@@ -51,14 +51,14 @@ fn expected(conv: &Conv2d, operands: &Operands) -> [Vec<f64>; 3] {
     results
 }
 
-fn narrow(values: &[f32]) -> Vec<Bf16> {
-    values.iter().map(|value| Bf16::from_f32(*value)).collect()
+fn narrow<E: Element>(values: &[f32]) -> Vec<E> {
+    values.iter().map(|value| E::from_f32(*value)).collect()
 }
 
-fn run(isa: Isa, conv: &Conv2d, operands: &Operands, pass: usize) -> Vec<f32> {
-    let [input, gradient] = [&operands.input, &operands.output_gradient].map(|values| narrow(values));
-    let stale = |length: usize| vec![Bf16::from_f32(f32::NAN); length];
-    let floats = |values: Vec<Bf16>| values.into_iter().map(Bf16::to_f32).collect();
+fn run<E: Element>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: usize) -> Vec<f32> {
+    let [input, gradient] = [&operands.input, &operands.output_gradient].map(|values| narrow::<E>(values));
+    let stale = |length: usize| vec![E::from_f32(f32::NAN); length];
+    let floats = |values: Vec<E>| values.into_iter().map(E::to_f32).collect();
     match pass {
         0 => {
             let filter = PackedFilter::winograd_forward(isa, conv, &operands.weight);
@@ -95,16 +95,21 @@ fn exact_on_small_integers() {
     for (seed, conv) in cases().iter().enumerate() {
         let operands = integers(conv, seed as u64);
         for (pass, expected) in expected(conv, &operands).into_iter().enumerate() {
-            let rounded = |value: &f64| match pass {
-                2 => *value,
-                _ => f64::from(Bf16::from_f32(*value as f32).to_f32()),
-            };
-            let rounded: Vec<_> = expected.iter().map(rounded).collect();
-            for (isa, actual) in on_every_isa(|isa| run(isa, conv, &operands, pass)) {
-                let difference = first_difference(&actual, &rounded);
-                assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
-            }
+            check_exact::<f32>(conv, &operands, pass, &expected);
+            check_exact::<Bf16>(conv, &operands, pass, &expected);
         }
+    }
+}
+
+fn check_exact<E: Element>(conv: &Conv2d, operands: &Operands, pass: usize, expected: &[f64]) {
+    let stored = |value: &f64| match pass {
+        2 => *value,
+        _ => f64::from(E::from_f32(*value as f32).to_f32()),
+    };
+    let stored: Vec<_> = expected.iter().map(stored).collect();
+    for (isa, actual) in on_every_isa(|isa| run::<E>(isa, conv, operands, pass)) {
+        let difference = first_difference(&actual, &stored);
+        assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
     }
 }
 
@@ -202,7 +207,6 @@ fn every_product(conv: &Conv2d, input: &[f64], product: &mut Product<'_>) {
     }
 }
 
-/// Both operands of a product are rounded to bf16 once they are transformed; the rest is f32.
 #[test]
 fn rounds_within_the_bound() {
     let cases = [
@@ -221,27 +225,43 @@ fn rounds_within_the_bound() {
         };
         let (expected, magnitudes) = (expected(conv, &operands), magnitudes(conv, &operands));
         for pass in 0..3 {
-            // Four additions of each operand, its products' sum, sixteen additions back.
-            let terms = [conv.in_channels, conv.out_channels, conv.output_len()][pass] + 40;
-            let relative = 2.0 * ROUNDING + ROUNDING * ROUNDING + gamma(terms);
-            let stored = if pass == 2 { 0.0 } else { ROUNDING };
-            let bounds: Vec<_> = magnitudes[pass]
-                .iter()
-                .zip(&expected[pass])
-                .map(|(magnitude, value)| {
-                    relative * magnitude + stored * (value.abs() + relative * magnitude)
-                })
-                .collect();
-            for (isa, actual) in on_every_isa(|isa| run(isa, conv, &operands, pass)) {
-                let difference = within(&actual, &expected[pass], &bounds);
-                assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
-            }
+            let case = Case { conv, operands: &operands, pass };
+            check_bounds::<f32>(&case, 0.0, &expected[pass], &magnitudes[pass]);
+            check_bounds::<Bf16>(&case, ROUNDING, &expected[pass], &magnitudes[pass]);
         }
+    }
+}
+
+struct Case<'a> {
+    conv: &'a Conv2d,
+    operands: &'a Operands,
+    pass: usize,
+}
+
+/// Both operands of a product are rounded by `rounding` once they are transformed; the rest is f32.
+fn check_bounds<E: Element>(case: &Case<'_>, rounding: f64, expected: &[f64], magnitudes: &[f64]) {
+    let &Case { conv, operands, pass } = case;
+    // Four additions of each operand, its products' sum, sixteen additions back.
+    let terms = [conv.in_channels, conv.out_channels, conv.output_len()][pass] + 40;
+    let relative = 2.0 * rounding + rounding * rounding + gamma(terms);
+    let stored = if pass == 2 { 0.0 } else { rounding };
+    let bound = |(magnitude, value): (&f64, &f64)| {
+        relative * magnitude + stored * (value.abs() + relative * magnitude)
+    };
+    let bounds: Vec<_> = magnitudes.iter().zip(expected).map(bound).collect();
+    for (isa, actual) in on_every_isa(|isa| run::<E>(isa, conv, operands, pass)) {
+        let difference = within(&actual, expected, &bounds);
+        assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
     }
 }
 
 #[test]
 fn statistics_and_shortcuts_are_those_of_the_sums() {
+    check_epilogue::<f32>();
+    check_epilogue::<Bf16>();
+}
+
+fn check_epilogue<E: Element>() {
     let conv = square(3, 9, [32, 64], 3, 1);
     let operands = integers(&conv, 3);
     let [sums, ..] = expected(&conv, &operands);
@@ -250,12 +270,12 @@ fn statistics_and_shortcuts_are_those_of_the_sums() {
     let biased: Vec<f64> =
         sums.iter().enumerate().map(|(index, sum)| sum + f64::from(bias[index % 64])).collect();
     let outputs = biased.iter().zip(&shortcut).map(|(sum, shortcut)| sum + f64::from(*shortcut));
-    let outputs: Vec<f64> = outputs.map(|value| f64::from(Bf16::from_f32(value as f32).to_f32())).collect();
+    let outputs: Vec<f64> = outputs.map(|value| f64::from(E::from_f32(value as f32).to_f32())).collect();
     let (mean, variance) = reference::batch_statistics(64, &biased);
     for (isa, actual) in on_every_isa(|isa| {
         let filter = PackedFilter::winograd_forward(isa, &conv, &operands.weight);
         let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; 64]);
-        let mut output = vec![Bf16::ZERO; conv.output_len()];
+        let mut output = vec![E::ZERO; conv.output_len()];
         let epilogue = Epilogue {
             bias: Some(&bias),
             shortcut: Some(&narrow(&shortcut)),
@@ -263,7 +283,7 @@ fn statistics_and_shortcuts_are_those_of_the_sums() {
             ..Epilogue::default()
         };
         conv2d(isa, &conv, &narrow(&operands.input), &filter, epilogue, &mut output);
-        [mean, variance, output.into_iter().map(Bf16::to_f32).collect()].concat()
+        [mean, variance, output.into_iter().map(E::to_f32).collect()].concat()
     }) {
         let (statistics, values) = actual.split_at(128);
         assert_eq!(first_difference(values, &outputs), None, "{isa}");
@@ -277,24 +297,25 @@ fn statistics_and_shortcuts_are_those_of_the_sums() {
 /// The tests above would pass without a line of the algorithm: its filters are larger.
 #[test]
 fn it_is_taken_where_it_is_faster() {
-    struct Case {
-        conv: Conv2d,
-        is_taken: bool,
-    }
     let cases = [
-        Case { conv: square(1, 8, [64, 64], 3, 1), is_taken: true },
-        Case { conv: square(1, 7, [32, 96], 3, 1), is_taken: true },
-        Case { conv: square(1, 1, [64, 64], 3, 1), is_taken: false },
-        Case { conv: square(1, 8, [64, 48], 3, 1), is_taken: false },
-        Case { conv: square(1, 8, [64, 64], 3, 2), is_taken: false },
-        Case { conv: square(1, 8, [64, 64], 5, 1), is_taken: false },
-        Case { conv: super::geometries::grouped(2, square(1, 8, [64, 64], 3, 1)), is_taken: false },
+        (square(1, 8, [64, 64], 3, 1), true),
+        (square(1, 7, [32, 96], 3, 1), true),
+        (square(1, 1, [64, 64], 3, 1), false),
+        (square(1, 8, [64, 48], 3, 1), false),
+        (square(1, 8, [64, 64], 3, 2), false),
+        (square(1, 8, [64, 64], 5, 1), false),
+        (super::geometries::grouped(2, square(1, 8, [64, 64], 3, 1)), false),
     ];
-    let Some(isa) = Isa::from_name("avx512bf16") else { return };
-    for Case { conv, is_taken } in cases {
-        let weight = vec![1.0; conv.weight_len()];
-        let direct = PackedFilter::<Bf16>::forward(isa, &conv, &weight).bytes();
-        let fastest = PackedFilter::<Bf16>::winograd_forward(isa, &conv, &weight).bytes();
-        assert_eq!(fastest > direct, is_taken, "{conv:?}");
+    for (conv, is_taken) in cases {
+        assert_eq!(is_larger::<f32>(Isa::portable(), &conv), is_taken, "f32, {conv:?}");
+        if let Some(isa) = Isa::from_name("avx512bf16") {
+            assert_eq!(is_larger::<Bf16>(isa, &conv), is_taken, "bf16, {conv:?}");
+        }
     }
+}
+
+fn is_larger<E: Element>(isa: Isa, conv: &Conv2d) -> bool {
+    let weight = vec![1.0; conv.weight_len()];
+    let direct = PackedFilter::<E>::forward(isa, conv, &weight).bytes();
+    PackedFilter::<E>::winograd_forward(isa, conv, &weight).bytes() > direct
 }

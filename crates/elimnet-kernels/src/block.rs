@@ -1,11 +1,16 @@
-//! The epilogue of a block of sums that tiles made.
+//! Blocks of 32 x 32 sums of products, and their epilogue.
 
 use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
 use crate::epilogue::PartMoments;
 use crate::isa::Isa;
-use crate::simd::tiles::BLOCK;
 use crate::simd::{Kernel, Simd};
+
+/// Rows and columns of a block of sums.
+pub(crate) const BLOCK: usize = 32;
+
+/// Sums of a block, row-major.
+pub(crate) type Sums = [f32; BLOCK * BLOCK];
 
 /// Rows of sums, and where they go.
 pub(crate) struct FinishBlock<'a, 'm, O> {
