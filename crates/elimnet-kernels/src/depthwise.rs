@@ -60,11 +60,14 @@ pub(crate) fn forward<I: Element, O: Element>(
     epilogue: Epilogue<'_, O>,
     output: &mut [O],
 ) {
-    let weights = by_tap(conv, weight, Order::Forward);
     let window = tile::Window::forward(conv);
     with_window!(conv, KERNEL, STRIDE => {
+        let weights = by_tap(conv, weight, Order::Forward, tile::padded(conv.in_channels));
         tile::run::<I, O, KERNEL, STRIDE>(isa, &window, input, &weights, epilogue, output);
-    }, else any_forward(isa, conv, input, &weights, epilogue, output));
+    }, else {
+        let weights = by_tap(conv, weight, Order::Forward, conv.in_channels);
+        any_forward(isa, conv, input, &weights, epilogue, output);
+    });
 }
 
 /// The epilogue in passes of its own.
@@ -100,10 +103,10 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
 ) {
     let turned = tile::Window::input_gradient(conv).filter(|_| matches!(conv.kernel, [3, 3] | [5, 5]));
     let Some(window) = turned else {
-        let weights = by_tap(conv, weight, Order::Forward);
+        let weights = by_tap(conv, weight, Order::Forward, conv.in_channels);
         return line::input_gradient(isa, conv, output_gradient, &weights, input_gradient);
     };
-    let weights = by_tap(conv, weight, Order::Turned);
+    let weights = by_tap(conv, weight, Order::Turned, tile::padded(conv.in_channels));
     let epilogue = Epilogue::default();
     match conv.kernel[0] {
         3 => tile::run::<O, I, 3, 1>(isa, &window, output_gradient, &weights, epilogue, input_gradient),
@@ -118,14 +121,15 @@ enum Order {
     Turned,
 }
 
-/// `[channels, taps]` as `[taps, channels]`.
-fn by_tap(conv: &Conv2d, weight: &[f32], order: Order) -> Scratch {
+/// `[channels, taps]` as `[taps, channels]`, `distance` from a tap to the next; zeros between them.
+fn by_tap(conv: &Conv2d, weight: &[f32], order: Order, distance: usize) -> Scratch {
     let taps = conv.kernel[0] * conv.kernel[1];
-    let mut weights = Scratch::new(weight.len());
+    let mut weights = Scratch::new(taps * distance);
+    weights.fill(0.0);
     for (channel, values) in weight.chunks_exact(taps).enumerate() {
         for (tap, value) in values.iter().enumerate() {
             let tap = if order == Order::Turned { taps - 1 - tap } else { tap };
-            weights[tap * conv.in_channels + channel] = *value;
+            weights[tap * distance + channel] = *value;
         }
     }
     weights

@@ -56,12 +56,13 @@ impl TaskMoments {
     }
 
     /// Of `rows` rows of which `sums` holds, by channel, pivots, the sums of the distances to them, and those
-    /// of the distances' squares; nothing where `sums` is empty.
+    /// of the distances' squares, in thirds of which the first `channels` values count; nothing where `sums` is empty.
     pub(crate) fn around_pivots(rows: usize, channels: usize, sums: &[f32]) -> Self {
         let rows = rows as f64;
         let (mut means, mut squares) = (Vec::new(), Vec::new());
+        let third = sums.len() / 3;
         for channel in 0..channels.min(sums.len()) {
-            let [pivot, sum, square] = [0, 1, 2].map(|moment| f64::from(sums[moment * channels + channel]));
+            let [pivot, sum, square] = [0, 1, 2].map(|moment| f64::from(sums[moment * third + channel]));
             means.push(pivot + sum / rows);
             squares.push((square - sum * sum / rows).max(0.0));
         }

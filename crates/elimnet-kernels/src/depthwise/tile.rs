@@ -4,13 +4,17 @@
 //! products of a 3x3 tile. It walks through the channels in the inner loop, so that source and output are
 //! read and written in their order. Tiles that reach over the image's edge take their source from a small
 //! copy with zeros around it; so do those that are cut off by the output's edge, and store less.
+//!
+//! Loads are always of whole registers, which hold values of the next pixel where the channels end. So that a tile is compiled once,
+//! not once more for the last channels, weights and sums by channel have room for them ([`padded`]), and tiles at the
+//! very end of an image are copied too.
 
 use crate::activation::{AnyActivation, Function};
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
-use crate::simd::{Kernel, Simd};
+use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::statistics::TaskMoments;
 use crate::threads;
 
@@ -28,6 +32,11 @@ const TASK_VALUES: usize = 64 * 1024;
 /// Source columns, or rows for `outputs` rows, that `outputs` outputs see.
 pub(crate) const fn span(outputs: usize, kernel: usize, stride: usize) -> usize {
     (outputs - 1) * stride + kernel
+}
+
+/// Room for the values of `channels` channels in whole registers of any instruction set.
+pub(crate) const fn padded(channels: usize) -> usize {
+    channels.next_multiple_of(MAX_LANES)
 }
 
 /// Where the windows are: output `(y, x)` sees the source from `(y · stride − top, x · stride − left)` on.
@@ -83,7 +92,8 @@ impl Window {
         (from..to).step_by(ROWS).flat_map(move |y| (0..width).step_by(PIXELS).map(move |x| [y, x]))
     }
 
-    /// First source value of a tile that is wholly inside image and output; `None` for others.
+    /// First source value of a tile that is wholly inside image and output, and of whose last pixels whole registers
+    /// of `lanes` can be loaded; `None` for others.
     #[inline(always)]
     pub(crate) fn inside(
         &self,
@@ -91,6 +101,7 @@ impl Window {
         to: usize,
         kernel: usize,
         stride: usize,
+        lanes: usize,
     ) -> Option<usize> {
         let first_y = (y * stride).checked_sub(self.top)?;
         let first_x = (x * stride).checked_sub(self.left)?;
@@ -98,7 +109,16 @@ impl Window {
             && x + PIXELS <= self.output[1]
             && first_y + span(ROWS, kernel, stride) <= self.source[0]
             && first_x + span(PIXELS, kernel, stride) <= self.source[1];
-        fits.then_some((first_y * self.source[1] + first_x) * self.channels)
+        let first = (first_y * self.source[1] + first_x) * self.channels;
+        let rows = first + (span(ROWS, kernel, stride) - 1) * self.source_row();
+        let loaded = rows + self.loaded(span(PIXELS, kernel, stride), lanes);
+        (fits && loaded <= self.source[0] * self.source_row()).then_some(first)
+    }
+
+    /// Values that whole registers of `lanes` touch in `pixels` neighbouring pixels.
+    #[inline(always)]
+    pub(crate) fn loaded(&self, pixels: usize, lanes: usize) -> usize {
+        (pixels - 1) * self.channels + self.channels.next_multiple_of(lanes)
     }
 
     /// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
@@ -135,6 +155,12 @@ impl Window {
         }
     }
 
+    /// Room for [`Window::copy_patch`].
+    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Vec<E> {
+        let pixels = span(ROWS, kernel, stride) * span(PIXELS, kernel, stride);
+        vec![E::ZERO; self.loaded(pixels, MAX_LANES)]
+    }
+
     /// Copies what a tile sees of `image` to `patch`, zeros where there is no image.
     pub(crate) fn copy_patch<E: Element>(
         &self,
@@ -145,6 +171,7 @@ impl Window {
         patch: &mut [E],
     ) {
         let (channels, columns) = (self.channels, span(PIXELS, kernel, stride));
+        let (patch, _) = patch.split_at_mut(span(ROWS, kernel, stride) * columns * channels);
         let first = (x * stride) as isize - self.left as isize;
         let inside = |x: isize| x.clamp(0, self.source[1] as isize) as usize;
         let (from, to) = (inside(first), inside(first + columns as isize));
@@ -160,7 +187,7 @@ impl Window {
     }
 }
 
-/// Writes the whole output; `weights` is `[taps, channels]`.
+/// Writes the whole output; `weights` is `[taps, padded channels]`.
 pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
     isa: Isa,
     window: &Window,
@@ -172,7 +199,10 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
     let channels = window.channels;
     let (image_in, image_out) =
         (window.source[0] * window.source_row(), window.output[0] * window.output_row());
-    let (rows, zeros) = (window.task_rows(TASK_VALUES), vec![0.0; channels]);
+    let (rows, mut bias) = (window.task_rows(TASK_VALUES), vec![0.0; padded(channels)]);
+    if let Some(values) = epilogue.bias {
+        bias[..channels].copy_from_slice(values);
+    }
     let length = rows * window.output_row();
     let tasks: Vec<_> =
         output.chunks_mut(image_out).map(|output| output.chunks_mut(length)).enumerate().collect();
@@ -180,12 +210,12 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
     let run = |(image, (task, output)): (usize, (usize, &mut [O]))| {
         let first = image * image_out + task * length;
         let count = output.len();
-        let mut sums = vec![0.0; if epilogue.moments.is_some() { 3 * channels } else { 0 }];
+        let mut sums = vec![0.0; if epilogue.moments.is_some() { 3 * padded(channels) } else { 0 }];
         isa.run(Tiles::<I, O, KERNEL, STRIDE> {
             window,
             input: &input[image * image_in..][..image_in],
             weights,
-            bias: epilogue.bias.unwrap_or(&zeros),
+            bias: &bias,
             shortcut: epilogue.shortcut.map(|values| &values[first..][..count]),
             activation: AnyActivation(epilogue.activation),
             first_row: task * rows,
@@ -205,14 +235,16 @@ struct Tiles<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
     window: &'a Window,
     /// The whole image.
     input: &'a [I],
+    /// `[taps, padded channels]`
     weights: &'a [f32],
+    /// By padded channel.
     bias: &'a [f32],
     shortcut: Option<&'a [O]>,
     activation: AnyActivation,
     first_row: usize,
     /// The task's rows.
     output: &'a mut [O],
-    /// Pivots, sums of the distances to them and of their squares, by channel; empty where nobody asks.
+    /// Pivots, sums of the distances to them and of their squares, by padded channel; empty where nobody asks.
     sums: &'a mut [f32],
 }
 
@@ -223,25 +255,26 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let window = self.window;
+        let (window, input) = (self.window, self.input);
         let rows = self.output.len() / window.output_row();
-        let columns = span(PIXELS, KERNEL, STRIDE) * window.channels;
-        let mut patch = vec![I::ZERO; span(ROWS, KERNEL, STRIDE) * columns];
+        let mut patch = window.patch::<I>(KERNEL, STRIDE);
         let to = self.first_row + rows;
         for corner in window.tiles(self.first_row, to) {
-            match window.inside(corner, to, KERNEL, STRIDE) {
+            let source = match window.inside(corner, to, KERNEL, STRIDE, S::LANES) {
                 Some(first) => {
-                    let source = Source { values: &self.input[first..], row: window.source_row() };
-                    window.prefetch(simd, self.input, first, KERNEL, STRIDE);
+                    window.prefetch(simd, input, first, KERNEL, STRIDE);
                     let [y, x] = [corner[0] - self.first_row, corner[1]];
                     let output = y * window.output_row() + x * window.channels;
                     window.prefetch_output(simd, self.output, output);
-                    self.channels::<S>(simd, corner, source);
+                    Source { values: &input[first..], row: window.source_row() }
                 }
                 None => {
-                    window.copy_patch(corner, KERNEL, STRIDE, self.input, &mut patch);
-                    self.channels::<S>(simd, corner, Source { values: &patch, row: columns });
+                    window.copy_patch(corner, KERNEL, STRIDE, input, &mut patch);
+                    Source { values: &patch, row: span(PIXELS, KERNEL, STRIDE) * window.channels }
                 }
+            };
+            for channel in (0..window.channels).step_by(S::LANES) {
+                self.tile::<S>(simd, corner, source, channel);
             }
         }
     }
@@ -255,52 +288,30 @@ pub(crate) struct Source<'a, E> {
 }
 
 impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_, I, O, KERNEL, STRIDE> {
-    /// All channels of a tile.
     #[inline(always)]
-    fn channels<S: Simd>(&mut self, simd: S, corner: [usize; 2], source: Source<'_, I>) {
-        let channels = self.window.channels;
-        let mut channel = 0;
-        while channel + S::LANES <= channels {
-            self.tile::<S>(simd, corner, source, channel, S::LANES);
-            channel += S::LANES;
-        }
-        if channel < channels {
-            self.tile::<S>(simd, corner, source, channel, channels - channel);
-        }
-    }
-
-    #[inline(always)]
-    fn tile<S: Simd>(
-        &mut self,
-        simd: S,
-        corner: [usize; 2],
-        source: Source<'_, I>,
-        channel: usize,
-        lanes: usize,
-    ) {
-        let channels = self.window.channels;
-        let bias = simd.load_partial(&self.bias[channel..][..lanes]);
+    fn tile<S: Simd>(&mut self, simd: S, corner: [usize; 2], source: Source<'_, I>, channel: usize) {
+        let (channels, padded) = (self.window.channels, padded(self.window.channels));
+        let bias = simd.load(&self.bias[channel..]);
         let mut sums = [[bias; PIXELS]; ROWS];
         for source_row in 0..span(ROWS, KERNEL, STRIDE) {
             let values = &source.values[source_row * source.row + channel..];
             let mut columns = [bias; MAX_COLUMNS];
             for (index, column) in columns[..span(PIXELS, KERNEL, STRIDE)].iter_mut().enumerate() {
-                *column = simd.load_element(&values[index * channels..][..lanes]);
+                *column = I::load(simd, &values[index * channels..]);
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                     continue;
                 };
                 for tap_x in 0..KERNEL {
-                    let weights = &self.weights[(tap_y * KERNEL + tap_x) * channels + channel..][..lanes];
-                    let weights = simd.load_partial(weights);
+                    let weights = simd.load(&self.weights[(tap_y * KERNEL + tap_x) * padded + channel..]);
                     for (pixel, sum) in sums.iter_mut().enumerate() {
                         *sum = simd.mul_add(columns[pixel * STRIDE + tap_x], weights, *sum);
                     }
                 }
             }
         }
-        self.finish::<S>(simd, corner, channel, lanes, sums);
+        self.finish::<S>(simd, corner, channel, sums);
     }
 
     /// Takes a tile's sums through the epilogue.
@@ -310,13 +321,13 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_,
         simd: S,
         [y, x]: [usize; 2],
         channel: usize,
-        lanes: usize,
         sums: [[S::Vector; PIXELS]; ROWS],
     ) {
         let channels = self.window.channels;
+        let lanes = S::LANES.min(channels - channel);
         let first = (y - self.first_row) * self.window.output_row() + x * channels + channel;
         if first == channel && !self.sums.is_empty() {
-            simd.store_partial(sums[0][0], &mut self.sums[channel..][..lanes]);
+            simd.store(sums[0][0], &mut self.sums[channel..]);
         }
         let pixels = PIXELS.min(self.window.output[1] - x);
         for (row, sums) in sums.iter().enumerate() {
@@ -325,7 +336,7 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_,
                 break;
             }
             if !self.sums.is_empty() {
-                self.add_moments::<S>(simd, channel, lanes, &sums[..pixels]);
+                self.add_moments::<S>(simd, channel, &sums[..pixels]);
             }
             for (pixel, sum) in sums[..pixels].iter().enumerate() {
                 let at = first + pixel * channels..first + pixel * channels + lanes;
@@ -339,18 +350,18 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_,
     }
 
     #[inline(always)]
-    fn add_moments<S: Simd>(&mut self, simd: S, channel: usize, lanes: usize, values: &[S::Vector]) {
-        let (pivots, sums) = self.sums.split_at_mut(self.window.channels);
-        let (sums, squares) = sums.split_at_mut(self.window.channels);
-        let pivot = simd.load_partial(&pivots[channel..][..lanes]);
-        let (sums, squares) = (&mut sums[channel..][..lanes], &mut squares[channel..][..lanes]);
-        let (mut sum, mut square) = (simd.load_partial(sums), simd.load_partial(squares));
+    fn add_moments<S: Simd>(&mut self, simd: S, channel: usize, values: &[S::Vector]) {
+        let (pivots, sums) = self.sums.split_at_mut(padded(self.window.channels));
+        let (sums, squares) = sums.split_at_mut(padded(self.window.channels));
+        let pivot = simd.load(&pivots[channel..]);
+        let (sums, squares) = (&mut sums[channel..], &mut squares[channel..]);
+        let (mut sum, mut square) = (simd.load(sums), simd.load(squares));
         for value in values {
             let distance = simd.subtract(*value, pivot);
             sum = simd.add(sum, distance);
             square = simd.mul_add(distance, distance, square);
         }
-        simd.store_partial(sum, sums);
-        simd.store_partial(square, squares);
+        simd.store(sum, sums);
+        simd.store(square, squares);
     }
 }

@@ -4,7 +4,7 @@
 use rayon::prelude::*;
 
 use super::line::source_rows;
-use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, Window, span};
+use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, Window, padded, span};
 use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
@@ -20,7 +20,9 @@ pub(crate) fn weight_gradient<I: Element, O: Element>(
     output_gradient: &[O],
     weight_gradient: &mut [f32],
 ) {
-    let (window, length) = (Window::forward(conv), weight_gradient.len());
+    let (window, taps) = (Window::forward(conv), conv.kernel[0] * conv.kernel[1]);
+    let distance = padded(conv.in_channels);
+    let length = taps * distance;
     let image_in = window.source[0] * window.source_row();
     let image_out = window.output[0] * window.output_row();
     let rows = window.task_rows((output_gradient.len() / MANY).max(1));
@@ -39,10 +41,9 @@ pub(crate) fn weight_gradient<I: Element, O: Element>(
     });
     let (first, others) = sums.split_at_mut(length);
     add_parts(first, others);
-    let taps = conv.kernel[0] * conv.kernel[1];
     for (channel, gradient) in weight_gradient.chunks_exact_mut(taps).enumerate() {
         for (tap, gradient) in gradient.iter_mut().enumerate() {
-            *gradient = first[tap * conv.in_channels + channel];
+            *gradient = first[tap * distance + channel];
         }
     }
 }
@@ -54,7 +55,7 @@ struct Tiles<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
     gradient: &'a [O],
     /// First output row and the one behind the last.
     rows: [usize; 2],
-    /// `[taps, channels]`, added to.
+    /// `[taps, padded channels]`, added to.
     sums: &'a mut [f32],
 }
 
@@ -64,20 +65,21 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
+    fn run<S: Simd>(self, simd: S) {
         let (window, [from, to]) = (self.window, self.rows);
-        let (channels, columns) = (window.channels, span(PIXELS, KERNEL, STRIDE) * window.channels);
-        let mut patch = vec![I::ZERO; span(ROWS, KERNEL, STRIDE) * columns];
-        let mut gradients = vec![O::ZERO; ROWS * PIXELS * channels];
+        let (channels, all) = (window.channels, self.gradient.len());
+        let mut patch = window.patch::<I>(KERNEL, STRIDE);
+        let mut gradients = vec![O::ZERO; window.loaded(ROWS * PIXELS, MAX_LANES)];
         for corner in window.tiles(from, to) {
             let at = corner[0] * window.output_row() + corner[1] * channels;
-            match window.inside(corner, to, KERNEL, STRIDE) {
+            let loaded = at + (ROWS - 1) * window.output_row() + window.loaded(PIXELS, S::LANES);
+            let inside = window.inside(corner, to, KERNEL, STRIDE, S::LANES).filter(|_| loaded <= all);
+            let (source, gradient) = match inside {
                 Some(first) => {
-                    let source = Source { values: &self.input[first..], row: window.source_row() };
-                    let gradient = Source { values: &self.gradient[at..], row: window.output_row() };
                     window.prefetch(simd, self.input, first, KERNEL, STRIDE);
                     window.prefetch_output(simd, self.gradient, at);
-                    self.channels::<S>(simd, source, gradient);
+                    let source = Source { values: &self.input[first..], row: window.source_row() };
+                    (source, Source { values: &self.gradient[at..], row: window.output_row() })
                 }
                 None => {
                     window.copy_patch(corner, KERNEL, STRIDE, self.input, &mut patch);
@@ -87,64 +89,52 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
                         let values = &self.gradient[at + row * window.output_row()..][..length];
                         gradients[row * PIXELS * channels..][..length].copy_from_slice(values);
                     }
-                    let gradient = Source { values: &gradients[..], row: PIXELS * channels };
-                    self.channels::<S>(simd, Source { values: &patch, row: columns }, gradient);
+                    let source = Source { values: &patch[..], row: span(PIXELS, KERNEL, STRIDE) * channels };
+                    (source, Source { values: &gradients[..], row: PIXELS * channels })
                 }
+            };
+            for channel in (0..channels).step_by(S::LANES) {
+                add_tile::<S, I, O, KERNEL, STRIDE>(simd, channels, source, gradient, channel, self.sums);
             }
         }
     }
 }
 
-impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tiles<'_, I, O, KERNEL, STRIDE> {
-    #[inline(always)]
-    fn channels<S: Simd>(&mut self, simd: S, source: Source<'_, I>, gradient: Source<'_, O>) {
-        let channels = self.window.channels;
-        let mut channel = 0;
-        while channel + S::LANES <= channels {
-            self.tile::<S>(simd, source, gradient, channel, S::LANES);
-            channel += S::LANES;
-        }
-        if channel < channels {
-            self.tile::<S>(simd, source, gradient, channel, channels - channel);
+/// Adds the products of a tile's gradients with what their windows see.
+#[inline(always)]
+fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
+    simd: S,
+    channels: usize,
+    source: Source<'_, I>,
+    gradient: Source<'_, O>,
+    channel: usize,
+    sums: &mut [f32],
+) {
+    let zero = simd.splat(0.0);
+    let mut gradients = [[zero; PIXELS]; ROWS];
+    for (row, gradients) in gradients.iter_mut().enumerate() {
+        let values = &gradient.values[row * gradient.row + channel..];
+        for (index, gradient) in gradients.iter_mut().enumerate() {
+            *gradient = O::load(simd, &values[index * channels..]);
         }
     }
-
-    #[inline(always)]
-    fn tile<S: Simd>(
-        &mut self,
-        simd: S,
-        source: Source<'_, I>,
-        gradient: Source<'_, O>,
-        channel: usize,
-        lanes: usize,
-    ) {
-        let channels = self.window.channels;
-        let zero = simd.splat(0.0);
-        let mut gradients = [[zero; PIXELS]; ROWS];
-        for (row, gradients) in gradients.iter_mut().enumerate() {
-            let values = &gradient.values[row * gradient.row + channel..];
-            for (index, gradient) in gradients.iter_mut().enumerate() {
-                *gradient = simd.load_element(&values[index * channels..][..lanes]);
-            }
+    for source_row in 0..span(ROWS, KERNEL, STRIDE) {
+        let values = &source.values[source_row * source.row + channel..];
+        let mut columns = [zero; MAX_COLUMNS];
+        for (index, column) in columns[..span(PIXELS, KERNEL, STRIDE)].iter_mut().enumerate() {
+            *column = I::load(simd, &values[index * channels..]);
         }
-        for source_row in 0..span(ROWS, KERNEL, STRIDE) {
-            let values = &source.values[source_row * source.row + channel..];
-            let mut columns = [zero; MAX_COLUMNS];
-            for (index, column) in columns[..span(PIXELS, KERNEL, STRIDE)].iter_mut().enumerate() {
-                *column = simd.load_element(&values[index * channels..][..lanes]);
-            }
-            for (row, gradients) in gradients.iter().enumerate() {
-                let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
-                    continue;
-                };
-                for tap_x in 0..KERNEL {
-                    let sums = &mut self.sums[(tap_y * KERNEL + tap_x) * channels + channel..][..lanes];
-                    let mut sum = simd.load_partial(sums);
-                    for (pixel, gradient) in gradients.iter().enumerate() {
-                        sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
-                    }
-                    simd.store_partial(sum, sums);
+        for (row, gradients) in gradients.iter().enumerate() {
+            let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
+                continue;
+            };
+            for tap_x in 0..KERNEL {
+                let sums = &mut sums[(tap_y * KERNEL + tap_x) * padded(channels) + channel..];
+                let mut sum = simd.load(sums);
+                for (pixel, gradient) in gradients.iter().enumerate() {
+                    sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
                 }
+                simd.store(sum, sums);
             }
         }
     }
@@ -253,7 +243,7 @@ impl<I: Element, O: Element> RowGradient<'_, I, O> {
         for (tap, sum) in sums.into_iter().enumerate() {
             let mut lanes = [0.0; MAX_LANES];
             simd.store(sum, &mut lanes);
-            let offset = ((tap_y * kernel[1]) + tap_x + tap) * channels;
+            let offset = ((tap_y * kernel[1]) + tap_x + tap) * padded(channels);
             let target = &mut self.sums[offset + channel..offset + channels.min(channel + S::LANES)];
             for (target, value) in target.iter_mut().zip(&lanes[channel - first..]) {
                 *target += value;
