@@ -92,6 +92,27 @@ pub(crate) fn sweep<
     inputs: [&[E]; INPUTS],
     outputs: [&mut [E]; OUTPUTS],
 ) -> [Vec<f64>; SUMS] {
+    let run = |length: usize,
+               parameters: [&[f32]; PARAMETERS],
+               inputs: [&[E]; INPUTS],
+               outputs: [&mut [E]; OUTPUTS]| {
+        isa.run(Rows { channels: images.channels, length, function, parameters, inputs, outputs })
+    };
+    run_tasks(images, parameters, inputs, outputs, &run)
+}
+
+/// Makes the sums of a task from its length, parameters, inputs and outputs.
+type Task<'t, E, const P: usize, const I: usize, const O: usize> =
+    dyn Fn(usize, [&[f32]; P], [&[E]; I], [&mut [E]; O]) -> Vec<f32> + Sync + 't;
+
+/// What [`sweep`] does around its tasks, compiled once for all functions.
+fn run_tasks<E: Element, const P: usize, const I: usize, const O: usize, const SUMS: usize>(
+    images: Images,
+    parameters: [&[f32]; P],
+    inputs: [&[E]; I],
+    outputs: [&mut [E]; O],
+    run: &Task<'_, E, P, I, O>,
+) -> [Vec<f64>; SUMS] {
     let channels = images.channels;
     let mut sums = std::array::from_fn(|_| vec![0.0; images.batch * channels]);
     if images.is_empty() {
@@ -103,7 +124,7 @@ pub(crate) fn sweep<
     let run = |(place, outputs): (&Place, _)| {
         let parameters = tables.each_ref().map(|table| table.of_image(place.image));
         let inputs = inputs.map(|values| &values[place.values.clone()]);
-        isa.run(Rows { channels, length: place.values.len(), function, parameters, inputs, outputs })
+        run(place.values.len(), parameters, inputs, outputs)
     };
     let parts = threads::map(tasks, &run);
     for (place, part) in places.iter().zip(&parts) {
@@ -185,12 +206,18 @@ where
         let mut sums = vec![0.0; SUMS * row];
         let mut start = 0;
         while start + ROWS * row <= self.length {
-            self.block::<S, ROWS>(simd, start, row, &mut sums);
+            // Folded rows are whole registers: only the last of all can be shorter.
+            for column in (0..row).step_by(S::LANES) {
+                self.register::<S, ROWS>(simd, start, row, column..column + S::LANES, &mut sums);
+            }
             start += ROWS * row;
         }
         while start < self.length {
             let length = row.min(self.length - start);
-            self.block::<S, 1>(simd, start, length, &mut sums);
+            for column in (0..length).step_by(S::LANES) {
+                let columns = column..length.min(column + S::LANES);
+                self.register::<S, 1>(simd, start, length, columns, &mut sums);
+            }
             start += length;
         }
         unfolded(self.channels, row, &sums)
@@ -202,20 +229,7 @@ impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: 
 where
     F: Pointwise<P, I, O, SUMS>,
 {
-    /// `COUNT` rows of `length` values from `start` on.
-    #[inline(always)]
-    fn block<S: Simd, const COUNT: usize>(&mut self, simd: S, start: usize, length: usize, sums: &mut [f32]) {
-        let mut column = 0;
-        while column + S::LANES <= length {
-            self.register::<S, COUNT>(simd, start, length, column..column + S::LANES, sums);
-            column += S::LANES;
-        }
-        if column < length {
-            self.register::<S, COUNT>(simd, start, length, column..length, sums);
-        }
-    }
-
-    /// One register's columns of [`Rows::block`].
+    /// One register's columns of `COUNT` rows of `length` values from `start` on.
     ///
     /// Loops over indices: `array::map` and closures are functions of their own, which the compiler did not
     /// inline, and without that they have no wide registers (ten times slower).
