@@ -217,7 +217,12 @@ impl Search<'_, '_, '_> {
             Some(trial) => Prepared {
                 scan: pick.scan,
                 network: scan.candidates[pick.line].network.clone(),
-                start: StartingTensors { tensors: trial.tensors, fresh: Vec::new(), head: Head::Kept },
+                start: StartingTensors {
+                    tensors: trial.tensors,
+                    fresh: Vec::new(),
+                    head: Head::Kept,
+                    rival: None,
+                },
                 // Not the order and the augmentation of the epochs before.
                 seed: seed.wrapping_add((before as u64) << 32),
             },

@@ -8,7 +8,7 @@ use super::correction::{Anchor, Query, predict};
 use super::error::ScanError;
 use super::features::labels;
 use super::record::{AnchorRecord, CutRecord};
-use super::run::{Place, Scan, ScanOptions};
+use super::run::{Candidate, Place, Scan, ScanOptions};
 use super::tune::{FineTune, FineTuning, Recipe, try_out};
 
 /// How many short fine-tunes, and how short.
@@ -78,14 +78,13 @@ pub fn correct(
         });
         measured.push(Anchor { depth: cut.index, probe: candidate.predicted.clone(), tuned });
     }
-    let queries: Vec<Query<'_>> = scan
-        .record
-        .cuts
-        .iter()
-        .zip(&scan.candidates)
-        .map(|(cut, candidate)| Query { depth: cut.index, probe: &candidate.predicted })
-        .collect();
-    let predicted = predict(&measured, &queries, &truth, classes, options.seed);
+    let query = |(cut, candidate): (&CutRecord, &Candidate)| Query {
+        depth: cut.index,
+        probe: [&candidate.predicted[..], &candidate.left_out].concat(),
+    };
+    let queries: Vec<Query> = scan.record.cuts.iter().zip(&scan.candidates).map(query).collect();
+    let all = [&truth[..], &labels(&place.dataset.train)].concat();
+    let predicted = predict(&measured, &queries, &all, truth.len(), classes, options.seed);
     for (cut, estimate) in scan.record.cuts.iter_mut().zip(predicted) {
         cut.predicted_macro_f1 = (!measured.is_empty()).then_some(estimate);
     }

@@ -69,7 +69,7 @@ pub(super) fn start(
     };
     let tensors = initial_tensors(network, seed).into_iter().map(choose).collect();
     let drawn = fresh.iter().any(|name| classifier.contains(name));
-    StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe } }
+    StartingTensors { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Probe }, rival: None }
 }
 
 impl LinearHead {

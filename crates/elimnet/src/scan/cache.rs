@@ -18,7 +18,7 @@ use crate::data::{DataError, Sample};
 use crate::weights::{Tensor, read_checkpoint, sha256_of_file, write_atomically, write_safetensors};
 
 /// Changes whenever features may come out otherwise for the same input.
-const VERSION: &str = "elimnet features 1";
+const VERSION: &str = "elimnet features 2";
 
 /// A place for features on the disk.
 #[derive(Clone, Debug)]

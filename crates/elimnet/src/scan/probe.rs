@@ -65,12 +65,16 @@ pub struct Probe {
     pub head: LinearHead,
     /// The penalty that cross-validation chose.
     pub penalty: f64,
+    /// The class of each training image, by a classifier with this penalty that was fitted without it.
+    pub left_out: Vec<usize>,
 }
 
 /// Training features, ready for fits with any penalty on any part of them.
 pub(crate) struct Trainer {
     standardiser: Standardiser,
     form: Tridiagonal,
+    /// The row of each of `rows` in the features.
+    order: Vec<usize>,
     /// Standardised, rotated, ordered by fold.
     rows: Array2<f32>,
     labels: Vec<usize>,
@@ -95,13 +99,13 @@ impl Trainer {
         let form = Tridiagonal::of(standardiser.correlations(moments));
         let rows = standardiser.apply(features).select(Axis(0), &order).dot(&form.basis());
         let labels = order.iter().map(|&index| labels[index]).collect();
-        Self { standardiser, form, rows, labels, classes, folds }
+        Self { standardiser, form, order, rows, labels, classes, folds }
     }
 
     /// The probe with the penalty of the lowest cross-validated loss.
     pub(crate) fn probe(&self) -> Probe {
-        let penalty = self.choose_penalty();
-        Probe { head: self.fit(penalty), penalty }
+        let (penalty, left_out) = self.choose_penalty();
+        Probe { head: self.fit(penalty), penalty, left_out }
     }
 
     /// The classifier with this penalty, from all rows.
@@ -115,11 +119,11 @@ impl Trainer {
         vec![0.0; self.classes * (self.rows.ncols() + 1)]
     }
 
-    /// Goes from strong to weak penalties while that lowers the loss on the folds that are left out.
-    fn choose_penalty(&self) -> f64 {
+    /// Goes from strong to weak penalties while that lowers the loss on the folds that are left out; gives these folds' classes too.
+    fn choose_penalty(&self) -> (f64, Vec<usize>) {
         let folds = || self.folds.windows(2).map(|ends| ends[0]..ends[1]);
         let mut fits = vec![self.start(); folds().len()];
-        let (mut best, mut best_loss) = (1.0, f64::INFINITY);
+        let (mut best, mut best_loss, mut best_fits) = (1.0, f64::INFINITY, fits.clone());
         for exponent in PENALTIES.rev() {
             let penalty = 10f64.powf(f64::from(exponent) / 2.0);
             let mut loss = 0.0;
@@ -134,8 +138,30 @@ impl Trainer {
                 break;
             }
             (best, best_loss) = (penalty, loss);
+            best_fits.clone_from(&fits);
         }
-        best
+        let mut left_out = vec![0; self.order.len()];
+        for (fold, fit) in folds().zip(&best_fits) {
+            let logits = self.logits(fit, fold.clone());
+            for (row, &place) in logits.rows().into_iter().zip(&self.order[fold]) {
+                left_out[place] = crate::evaluate::largest(&row.to_vec());
+            }
+        }
+        (best, left_out)
+    }
+
+    fn logits(&self, parameters: &[f64], rows: std::ops::Range<usize>) -> Array2<f32> {
+        let (weights, bias) = self.single(parameters);
+        self.rows.slice(s![rows, ..]).dot(&weights.t()) + ndarray::ArrayView1::from(&bias)
+    }
+
+    /// Weights and biases of parameters.
+    fn single(&self, parameters: &[f64]) -> (Array2<f32>, Vec<f32>) {
+        let (classes, channels) = (self.classes, self.rows.ncols());
+        let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
+        let (weights, bias) = parameters.split_at(classes * channels);
+        let weights = Array2::from_shape_vec((classes, channels), single(weights));
+        (weights.expect("as many parameters as classes times channels"), single(bias))
     }
 
     /// Sum of the cross-entropies of some rows.
@@ -195,14 +221,6 @@ impl<'a> Problem<'a> {
         let count = ranges.iter().map(ExactSizeIterator::len).sum::<usize>().max(1);
         Self { trainer, ranges, penalty, pivots, count }
     }
-
-    fn weights(&self, parameters: &[f64]) -> (Array2<f32>, Vec<f32>) {
-        let (classes, channels) = (self.trainer.classes, self.trainer.rows.ncols());
-        let single = |values: &[f64]| values.iter().map(|&value| value as f32).collect::<Vec<f32>>();
-        let (weights, bias) = parameters.split_at(classes * channels);
-        let weights = Array2::from_shape_vec((classes, channels), single(weights));
-        (weights.expect("as many parameters as classes times channels"), single(bias))
-    }
 }
 
 /// The second derivative of cross-entropy to a logit where all classes are equally likely.
@@ -213,7 +231,7 @@ fn curvature(classes: usize) -> f64 {
 
 impl Objective for Problem<'_> {
     fn evaluate(&self, parameters: &[f64]) -> (f64, Vec<f64>) {
-        let (weights, bias) = self.weights(parameters);
+        let (weights, bias) = self.trainer.single(parameters);
         let penalised = &parameters[..weights.len()];
         let mut loss = 0.0;
         let mut gradient: Vec<f64> = vec![0.0; parameters.len()];
@@ -327,6 +345,19 @@ mod tests {
             let zeros = order[fold[0]..fold[1]].iter().filter(|&&index| labels[index] == 0).count();
             assert!((1..=2).contains(&zeros), "{order:?} {starts:?}");
         }
+    }
+
+    #[test]
+    fn an_image_is_judged_by_a_classifier_that_never_saw_it() {
+        // Distances are nothing to learn from: a classifier that knew an image's own label would be right about it.
+        let (features, _) = clouds(40, 2, 30, 1.0);
+        let labels: Vec<usize> = (0..40).map(|index| (index * index / 3) % 2).collect();
+        let probe = fit_probe(&features, &labels, 2, 0);
+        let right = |predicted: &[usize]| predicted.iter().zip(&labels).filter(|(a, b)| a == b).count();
+        assert!(right(&probe.left_out) < 30, "{}", right(&probe.left_out));
+        // Where there is something to learn, they are right, image by image.
+        let (features, labels) = clouds(60, 3, 5, 0.1);
+        assert_eq!(fit_probe(&features, &labels, 3, 0).left_out, labels);
     }
 
     #[test]

@@ -125,6 +125,8 @@ pub struct Candidate {
     pub head: LinearHead,
     /// What the probe says about each validation image.
     pub predicted: Vec<usize>,
+    /// What probes that were fitted without it say about each training image.
+    pub left_out: Vec<usize>,
 }
 
 /// The result: candidate `i` is line `i` of the record's cuts.
@@ -376,7 +378,8 @@ impl<'a, 'p> Scanner<'a, 'p> {
             dropped: Vec::new(),
             tail: None,
         };
-        Ok((record, Candidate { network, head: scored.head, predicted: scored.predicted }))
+        let Scored { head, predicted, left_out, .. } = scored;
+        Ok((record, Candidate { network, head, predicted, left_out }))
     }
 
     fn finish(self, lines: Vec<Line>) -> Scan {

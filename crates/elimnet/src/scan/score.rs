@@ -9,7 +9,7 @@ use super::features::CutFeatures;
 use super::logme::logme;
 use super::moments::Moments;
 use super::neighbours::without_training;
-use super::probe::{LinearHead, Trainer};
+use super::probe::{LinearHead, Probe, Trainer};
 use super::record::ProbeScores;
 
 /// Classes of the images.
@@ -30,6 +30,8 @@ pub(crate) struct Scored {
     pub(crate) head: LinearHead,
     /// What the probe says about each validation image.
     pub(crate) predicted: Vec<usize>,
+    /// What probes that never saw it say about each training image.
+    pub(crate) left_out: Vec<usize>,
 }
 
 impl Scored {
@@ -37,7 +39,8 @@ impl Scored {
         let CutFeatures { train, validation } = features;
         let classes = labels.classes;
         let moments = Moments::of(train);
-        let head = Trainer::new(train, &labels.train, classes, &moments, seed).probe().head;
+        let Probe { head, left_out, .. } =
+            Trainer::new(train, &labels.train, classes, &moments, seed).probe();
         let predicted = head.predict(validation);
         let [neighbours, means] = without_training(train, &labels.train, classes, validation, &moments, seed);
         let logme = logme(train, &labels.train, classes, &moments);
@@ -48,6 +51,7 @@ impl Scored {
             logme: logme.is_finite().then_some(logme),
             head,
             predicted,
+            left_out,
         }
     }
 }

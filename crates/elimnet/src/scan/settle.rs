@@ -5,6 +5,9 @@
 //! macro-F1 of resnet18@layer2.0 fell from 0.71 to 0.45 in two epochs at a rate that hardly moves a weight. So the
 //! statistics come to those of the user's images before the first step, and the probe is fitted once more.
 //!
+//! These are statistics of augmented images. Where augmentation takes much of the image away, what they make of whole images is
+//! worse than before, and may stay so: the probe on the pretrained statistics competes with all epochs, as the start's rival.
+//!
 //! # Source
 //! Li et al., *Revisiting Batch Normalization For Practical Domain Adaptation*, 2016 (AdaBN).
 
@@ -83,13 +86,20 @@ pub fn probe_head(
         frozen_blocks: config.frozen_blocks(network)?,
     };
     let last = network.blocks.len() - 1;
-    let settled = Settled::new(network, &start.tensors, &[last], exposure, place)?;
-    let head = settled.probe(0, place, config.seed);
     let classifier = network.classifier_tensors();
-    start.tensors = settled.tensors;
-    for tensor in start.tensors.iter_mut().filter(|tensor| classifier.contains(&tensor.name)) {
-        tensor.values = head.tensor(tensor).expect("a classifier that is one Linear has the probe's shapes");
+    let probed = |settled: Settled| {
+        let head = settled.probe(0, place, config.seed);
+        let mut tensors = settled.tensors;
+        for tensor in tensors.iter_mut().filter(|tensor| classifier.contains(&tensor.name)) {
+            tensor.values =
+                head.tensor(tensor).expect("a classifier that is one Linear has the probe's shapes");
+        }
+        tensors
+    };
+    if has_norms(network) {
+        start.rival = Some(probed(Settled::not(network, &start.tensors, &[last], exposure, place)?));
     }
+    start.tensors = probed(Settled::new(network, &start.tensors, &[last], exposure, place)?);
     start.fresh.retain(|name| !classifier.contains(name));
     Ok(StartingTensors { head: Head::Probe, ..start })
 }
@@ -117,7 +127,7 @@ impl Scan {
     /// What `network` starts from, which is the candidate `line` or the uncut network above it.
     ///
     /// As [`Backbone::start`] from the candidate's probe, with the running statistics of batch norms, and then the head, fitted
-    /// to the training images; a network without batch norms starts from the probe itself.
+    /// to the training images; the probe itself is its rival. A network without batch norms starts from the probe itself.
     pub(crate) fn start(
         &mut self,
         line: usize,
@@ -145,7 +155,8 @@ impl Scan {
             (&*settled, 0)
         };
         let head = settled.probe(at, place, seed);
-        Ok(backbone::start(&settled.tensors, network, Some(&head), seed))
+        let settled = backbone::start(&settled.tensors, network, Some(&head), seed);
+        Ok(StartingTensors { rival: Some(start.tensors), ..settled })
     }
 
     /// Settles the trunk at once for all plain cuts up to block `index`; a trunk without batch norms has nothing to settle.
@@ -193,13 +204,35 @@ impl Settled {
         exposure: Exposure<'_>,
         place: &Place<'_>,
     ) -> Result<Self, ScanError> {
-        let Exposure { preprocessing, policy, batch_size, workers, .. } = exposure;
-        let dataset = place.dataset;
         let mut engine = place.device.load(network)?;
         engine.set_tensors(tensors)?;
         if has_norms(network) {
             follow_statistics(engine.as_mut(), exposure, place)?;
         }
+        Self::of(engine.as_mut(), blocks, exposure, place)
+    }
+
+    /// The same with the statistics as they were.
+    fn not(
+        network: &Network,
+        tensors: &[NamedTensor],
+        blocks: &[usize],
+        exposure: Exposure<'_>,
+        place: &Place<'_>,
+    ) -> Result<Self, ScanError> {
+        let mut engine = place.device.load(network)?;
+        engine.set_tensors(tensors)?;
+        Self::of(engine.as_mut(), blocks, exposure, place)
+    }
+
+    fn of(
+        engine: &mut dyn Engine,
+        blocks: &[usize],
+        exposure: Exposure<'_>,
+        place: &Place<'_>,
+    ) -> Result<Self, ScanError> {
+        let Exposure { preprocessing, policy, batch_size, workers, .. } = exposure;
+        let dataset = place.dataset;
         let mut features = vec![Matrix::default(); blocks.len()];
         let pictures = Pictures { dataset, preprocessing, policy, batch_size, workers };
         for batch in pictures.loader(&dataset.train).epoch(0, Order::Sequential) {
@@ -211,6 +244,7 @@ impl Settled {
         match features.iter().zip(blocks).find(|(features, _)| !is_finite(features)) {
             None => Ok(Self { tensors: engine.tensors(), features }),
             Some((_, &block)) => {
+                let network = engine.network();
                 let block = network.blocks[block].name.clone();
                 Err(ScanError::NotFinite { network: network.name.clone(), block })
             }
@@ -388,7 +422,8 @@ mod tests {
             config,
         };
         let fresh = network.classifier_tensors();
-        let start = StartingTensors { tensors: initial_tensors(network, 5), fresh, head: Head::Fresh };
+        let start =
+            StartingTensors { tensors: initial_tensors(network, 5), fresh, head: Head::Fresh, rival: None };
         let (dataset, device, interrupt) = (dataset(), CpuDevice::new(2), AtomicBool::new(false));
         let place = Place { dataset: &dataset, device: &device, events: &mut |_| {}, interrupt: &interrupt };
         probe_head(&setup, start, &place).unwrap()

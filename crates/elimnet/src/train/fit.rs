@@ -16,7 +16,7 @@ use crate::model::read_card;
 /// Trains a network and leaves a run directory behind.
 ///
 /// Each epoch: training, validation, a checkpoint; at the end a test with the weights of the best epoch. Where the head of
-/// `start` is not fresh, the start is validated, too, and may be the best. The result is a function of the setup, the data and
+/// `start` is not fresh, the start is validated, too, and its rival, and may be the best. The result is a function of the setup, the data and
 /// the starting tensors: the same on every run on one device, whatever the number of threads, and the same when it was killed
 /// and [`resume`]d.
 ///
@@ -31,7 +31,9 @@ pub fn fit(mut job: Job<'_>, start: &StartingTensors, place: &NewRun) -> Result<
     let snapshot = Snapshot::of(&*engine, &progress);
     let record = job.record(&start.fresh, start.head);
     let run = RunDirectory::create(place, &record, &job.dataset.split_names(), snapshot)?;
-    Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), progress)?.run(run, &record)
+    let mut session = Session::new(&mut job, plan, engine, Keeper::Run(run.clone()), progress)?;
+    session.offer(start.rival.as_deref())?;
+    session.run(run, &record)
 }
 
 /// Trains as [`fit`] does, but leaves nothing behind: no files, no test. Nothing where it was interrupted.
@@ -40,7 +42,9 @@ pub(crate) fn trial(mut job: Job<'_>, start: &StartingTensors) -> Result<Option<
     engine.set_tensors(&start.tensors)?;
     engine.start_training(&plan.training())?;
     let (progress, record) = (Progress::new(job.dataset.classes.len()), job.record(&start.fresh, start.head));
-    Session::new(&mut job, plan, engine, Keeper::Memory(None), progress)?.try_out(&record)
+    let mut session = Session::new(&mut job, plan, engine, Keeper::Memory(None), progress)?;
+    session.offer(start.rival.as_deref())?;
+    session.try_out(&record)
 }
 
 /// Goes on with a run from its last checkpoint, to the result that it would have had without the interruption.

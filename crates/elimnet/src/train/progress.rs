@@ -23,7 +23,7 @@ impl From<&Evaluation> for Scores {
     }
 }
 
-/// What one epoch came to, or the start: a line of `metrics.jsonl`.
+/// What one epoch came to, or the start or its rival, whichever is better: a line of `metrics.jsonl`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRecord {
     /// Counted from 1; 0 is the start, before the first step.
@@ -172,7 +172,7 @@ impl Progress {
 
 impl Select {
     /// Equal is not better.
-    fn is_better(self, validation: &Scores, best: &Scores) -> bool {
+    pub(crate) fn is_better(self, validation: &Scores, best: &Scores) -> bool {
         match self {
             Self::ValidationLoss => validation.loss < best.loss,
             Self::MacroF1 => validation.macro_f1 > best.macro_f1,

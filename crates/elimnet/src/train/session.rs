@@ -19,7 +19,7 @@ use super::start::Head;
 use super::summary::{Held, Summary};
 use crate::data::{DataError, LabeledBatch, Loader, Order};
 use crate::evaluate::{Evaluation, MistakeCollector, Prediction, evaluate};
-use crate::model::{ModelCard, save_model};
+use crate::model::{ModelCard, load_model, save_model};
 use crate::random::{Purpose, Random};
 
 /// Images whose logits prove that a saved model is the trained one.
@@ -115,6 +115,19 @@ impl<'s, 'j> Session<'s, 'j> {
         })
     }
 
+    /// Puts a rival of the start in the place of the best tensors, where a resume finds it too.
+    pub(crate) fn offer(&mut self, rival: Option<&[NamedTensor]>) -> Result<(), TrainError> {
+        let Some(tensors) = rival else { return Ok(()) };
+        let path = match &mut self.keeper {
+            Keeper::Run(run) => run.best(),
+            Keeper::Memory(best) => {
+                *best = Some(Trial { tensors: tensors.to_vec(), validation: Vec::new() });
+                return Ok(());
+            }
+        };
+        Ok(save_model(&path, &self.card(&[]), tensors)?)
+    }
+
     /// Trains what is left, tests and sums up.
     pub(crate) fn run(mut self, run: RunDirectory, record: &RunRecord) -> Result<Outcome, TrainError> {
         let flow = self.train(record)?;
@@ -157,27 +170,62 @@ impl<'s, 'j> Session<'s, 'j> {
         Ok(flow)
     }
 
-    /// Validates the weights before the first step, and their running average with them: it is the same.
+    /// Validates the weights before the first step, and their running average with them: it is the same; and their rival.
     fn start(&mut self) -> Result<Flow, TrainError> {
-        let Some(validation) = self.evaluate_validation()? else { return Ok(Flow::Interrupted) };
+        let Some(mut best) = self.evaluate_validation()? else { return Ok(Flow::Interrupted) };
+        let mut rival = self.rival()?;
+        if let Some(engine) = &mut rival {
+            let predicted = self.predicted.clone();
+            let found = self.with_engine(engine, Self::evaluate_validation)?;
+            let Some(found) = found else { return Ok(Flow::Interrupted) };
+            let select = self.job.setup.config.select;
+            if !best.loss.is_finite() || select.is_better(&Scores::from(&found), &Scores::from(&best)) {
+                best = found;
+            } else {
+                (self.predicted, rival) = (predicted, None);
+            }
+        }
         // Training normalises by other statistics and may do where these do not; such a start only can't be the best.
-        if validation.loss.is_finite() {
+        if best.loss.is_finite() {
             self.count();
             let record = EpochRecord {
                 epoch: 0,
                 train: None,
-                validation: Scores::from(&validation),
+                validation: Scores::from(&best),
                 best: true,
                 learning_rate: 0.0,
                 seconds: self.progress.clock.seconds,
                 images_per_second: 0.0,
                 data_wait_share: 0.0,
             };
-            self.save_best(&record)?;
+            match &mut rival {
+                Some(engine) => self.with_engine(engine, |session| session.save_best(&record))?,
+                None => self.save_best(&record)?,
+            }
             self.progress.begin(record);
             self.keep()?;
         }
         Ok(Flow::Done)
+    }
+
+    /// An engine with the tensors that compete with the start: before the first epoch, the best ones are theirs.
+    fn rival(&mut self) -> Result<Option<Box<dyn Engine>>, TrainError> {
+        let tensors = match &mut self.keeper {
+            Keeper::Run(run) if run.best().exists() => load_model(&run.best())?.tensors,
+            Keeper::Memory(Some(trial)) => std::mem::take(&mut trial.tensors),
+            _ => return Ok(None),
+        };
+        let mut engine = self.job.device.load(&self.job.setup.network)?;
+        engine.set_tensors(&tensors)?;
+        Ok(Some(engine))
+    }
+
+    /// Runs `function` with another engine in the place of the one that is trained.
+    fn with_engine<R>(&mut self, engine: &mut Box<dyn Engine>, function: impl FnOnce(&mut Self) -> R) -> R {
+        std::mem::swap(&mut self.engine, engine);
+        let result = function(self);
+        std::mem::swap(&mut self.engine, engine);
+        result
     }
 
     fn epoch(&mut self) -> Result<Flow, TrainError> {
@@ -336,7 +384,10 @@ impl<'s, 'j> Session<'s, 'j> {
                 return Ok(());
             }
         };
-        save_model(&path, &self.card(record), &self.engine.tensors())?;
+        let scores = [("train", record.train), ("validation", Some(record.validation))];
+        let scores: Vec<_> =
+            scores.into_iter().filter_map(|(split, scores)| Some((split, scores?))).collect();
+        save_model(&path, &self.card(&scores), &self.engine.tensors())?;
         if self.proof.is_none() {
             self.proof = self.proof_images()?;
         }
@@ -358,11 +409,9 @@ impl<'s, 'j> Session<'s, 'j> {
         }))
     }
 
-    fn card(&self, record: &EpochRecord) -> ModelCard {
+    fn card(&self, scores: &[(&str, Scores)]) -> ModelCard {
         let setup = &self.job.setup;
-        let metrics = [("train", record.train), ("validation", Some(record.validation))];
-        let metrics = metrics.into_iter().filter_map(|(split, scores)| Some((split, scores?)));
-        let named = |(split, scores): (&str, Scores)| {
+        let named = |(split, scores): &(&str, Scores)| {
             [("loss", scores.loss), ("accuracy", scores.accuracy), ("macro_f1", scores.macro_f1)]
                 .map(|(name, value)| (format!("{split}.{name}"), value))
         };
@@ -372,7 +421,7 @@ impl<'s, 'j> Session<'s, 'j> {
             classes: self.job.dataset.classes.clone(),
             preprocessing: setup.preprocessing.clone(),
             weights_from: setup.weights_from.clone(),
-            metrics: metrics.flat_map(named).collect::<BTreeMap<_, _>>(),
+            metrics: scores.iter().flat_map(named).collect::<BTreeMap<_, _>>(),
             seed: setup.config.seed,
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
         }

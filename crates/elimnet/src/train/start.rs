@@ -19,6 +19,9 @@ pub struct StartingTensors {
     pub fresh: Vec<String>,
     /// Where the classifier came from.
     pub head: Head,
+    /// Tensors that are not trained but may be the best, as the start may: a probe with the statistics that it was fitted to, where
+    /// the start has those of the training images.
+    pub rival: Option<Vec<NamedTensor>>,
 }
 
 /// What the classifier is before the first step.
@@ -38,7 +41,7 @@ impl StartingTensors {
     /// Everything from the seed.
     #[must_use]
     pub fn scratch(network: &Network, seed: u64) -> Self {
-        Self { tensors: initial_tensors(network, seed), fresh: Vec::new(), head: Head::Fresh }
+        Self { tensors: initial_tensors(network, seed), fresh: Vec::new(), head: Head::Fresh, rival: None }
     }
 
     /// The trunk from a checkpoint; from the seed what the checkpoint can't have: the classifier where it has other
@@ -63,7 +66,7 @@ impl StartingTensors {
         let loaded = whole.kept(network, &report);
         let (tensors, fresh) = fill(network, checkpoint, &loaded, seed);
         let drawn = network.classifier_tensors().iter().any(|name| fresh.contains(name));
-        Ok(Self { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Kept } })
+        Ok(Self { tensors, fresh, head: if drawn { Head::Fresh } else { Head::Kept }, rival: None })
     }
 }
 

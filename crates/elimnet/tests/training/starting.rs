@@ -15,7 +15,7 @@ use crate::scene::{
 fn good_start() -> (StartingTensors, Summary, TrainConfig) {
     let root = tempfile::tempdir().unwrap();
     let (run, summary) = train(root.path(), &dataset(7, 2), TrainConfig { epochs: 12, ..config() });
-    let start = StartingTensors { tensors: best(&run), fresh: Vec::new(), head: Head::Kept };
+    let start = StartingTensors { tensors: best(&run), fresh: Vec::new(), head: Head::Kept, rival: None };
     (start, summary, TrainConfig { learning_rate: 30.0, average_decay: Some(0.5), ..config() })
 }
 
@@ -69,6 +69,48 @@ fn a_start_that_was_interrupted_anywhere_ends_the_same() {
     assert_eq!((epochs, steps, history(&run).len()), (0, 0, 0), "while the start was validated");
     let (run, _) = finished(resume_for(run, &data, config, None));
     assert!(result(&run) == expected);
+}
+
+/// A start and its rival, of which one knows nothing; and what the other came to.
+fn rivals(is_start_good: bool) -> (StartingTensors, Summary, TrainConfig) {
+    let (good, before, config) = good_start();
+    let poor = StartingTensors::scratch(&setup(config.clone()).network, 1).tensors;
+    let (tensors, rival) = if is_start_good { (good.tensors, poor) } else { (poor, good.tensors) };
+    (StartingTensors { tensors, fresh: Vec::new(), head: Head::Probe, rival: Some(rival) }, before, config)
+}
+
+#[test]
+fn the_better_of_a_start_and_its_rival_is_kept() {
+    for is_start_good in [true, false] {
+        let (start, before, config) = rivals(is_start_good);
+        let root = tempfile::tempdir().unwrap();
+        let (run, summary) = train_to_end(&start, root.path(), config);
+        let good = if is_start_good { start.tensors } else { start.rival.unwrap() };
+        assert_eq!(best(&run), good, "the start is good: {is_start_good}");
+        assert_eq!(summary.best_epoch, Some(0));
+        assert_eq!((&summary.validation, &summary.test), (&before.validation, &before.test));
+    }
+}
+
+#[test]
+fn it_is_the_start_that_is_trained() {
+    let (start, _, config) = rivals(false);
+    let data = dataset(7, 2);
+    let [alone, beside] = [None, start.rival.clone()].map(|rival| {
+        let (start, root) = (StartingTensors { rival, ..start.clone() }, tempfile::tempdir().unwrap());
+        let config = TrainConfig { learning_rate: 0.1, ..config.clone() };
+        let history = history(&train_to_end(&start, root.path(), config).0);
+        history[1..].iter().map(|record| record.validation).collect::<Vec<_>>()
+    });
+    assert_eq!(alone, beside);
+    let root = tempfile::tempdir().unwrap();
+    let expected = result(&train_to_end(&start, root.path(), config.clone()).0);
+    for stop in [1, 5] {
+        let root = tempfile::tempdir().unwrap();
+        let (run, ..) = interrupted(train_from(&start, root.path(), &data, config.clone(), Some(stop)));
+        let (run, _) = finished(resume_for(run, &data, config.clone(), None));
+        assert!(result(&run) == expected, "interrupted after step {stop}");
+    }
 }
 
 #[test]

@@ -121,7 +121,8 @@ fn own(
 ) -> anyhow::Result<TensorsAndLeftOut> {
     let model = load_model(path)?;
     if source.cut.is_none() && model.card.classes == classes {
-        let start = StartingTensors { tensors: model.tensors, fresh: Vec::new(), head: Head::Kept };
+        let start =
+            StartingTensors { tensors: model.tensors, fresh: Vec::new(), head: Head::Kept, rival: None };
         return Ok((start, Vec::new()));
     }
     let trunk: Vec<String> = network
@@ -185,6 +186,7 @@ mod tests {
             tensors: ["conv1.weight", "fc.weight", "fc.bias"].map(tensor).to_vec(),
             fresh: vec!["fc.weight".to_owned(), "fc.bias".to_owned()],
             head: Head::Fresh,
+            rival: None,
         };
         let left_out = ["layer3.0.conv1.weight", "layer3.0.bn1.bias", "layer4.1.conv2.weight"];
         let left_out = left_out.map(str::to_owned);
