@@ -97,7 +97,7 @@ pub fn probe_head(
         tensors
     };
     if has_norms(network) {
-        start.rival = Some(probed(Settled::not(network, &start.tensors, &[last], exposure, place)?));
+        start.rival = Some(probed(Settled::unsettled(network, &start.tensors, &[last], exposure, place)?));
     }
     start.tensors = probed(Settled::new(network, &start.tensors, &[last], exposure, place)?);
     start.fresh.retain(|name| !classifier.contains(name));
@@ -204,8 +204,7 @@ impl Settled {
         exposure: Exposure<'_>,
         place: &Place<'_>,
     ) -> Result<Self, ScanError> {
-        let mut engine = place.device.load(network)?;
-        engine.set_tensors(tensors)?;
+        let mut engine = loaded(network, tensors, place)?;
         if has_norms(network) {
             follow_statistics(engine.as_mut(), exposure, place)?;
         }
@@ -213,16 +212,14 @@ impl Settled {
     }
 
     /// The same with the statistics as they were.
-    fn not(
+    fn unsettled(
         network: &Network,
         tensors: &[NamedTensor],
         blocks: &[usize],
         exposure: Exposure<'_>,
         place: &Place<'_>,
     ) -> Result<Self, ScanError> {
-        let mut engine = place.device.load(network)?;
-        engine.set_tensors(tensors)?;
-        Self::of(engine.as_mut(), blocks, exposure, place)
+        Self::of(loaded(network, tensors, place)?.as_mut(), blocks, exposure, place)
     }
 
     fn of(
@@ -256,6 +253,16 @@ impl Settled {
         let dataset = place.dataset;
         fit_probe(&self.features[number], &labels(&dataset.train), dataset.classes.len(), seed).head
     }
+}
+
+fn loaded(
+    network: &Network,
+    tensors: &[NamedTensor],
+    place: &Place<'_>,
+) -> Result<Box<dyn Engine>, ScanError> {
+    let mut engine = place.device.load(network)?;
+    engine.set_tensors(tensors)?;
+    Ok(engine)
 }
 
 /// Runs training batches forward, as a training would, without a step.
