@@ -8,7 +8,8 @@
 //! What it starts from is the probe's score on validation and training images together, on the latter by probes that were fitted
 //! without them: the few validation images alone put cuts in an order of chance.
 //!
-//! Intervals are of the whole procedure on resampled images, widened by how far each anchor is from what the others predict.
+//! Intervals are of the whole procedure on resampled validation images, as what is predicted is a score on a few unseen ones, too,
+//! widened by how far each anchor is from what the others predict.
 
 use super::bootstrap::{Bootstrap, Interval, RESAMPLES, macro_f1_of};
 use super::record::Estimate;
@@ -42,21 +43,21 @@ pub(crate) fn predict(
     seed: u64,
 ) -> Vec<Estimate> {
     let all: Vec<usize> = (0..labels.len()).collect();
-    let on = |images: &[usize]| {
-        let score = |predicted: &[usize]| macro_f1_of(images, labels, predicted, classes);
-        let held_out: Vec<usize> = images.iter().copied().filter(|&image| image < validation).collect();
-        let gain =
-            Gain::fit(&measured(anchors, |predicted| macro_f1_of(&held_out, labels, predicted, classes)));
-        queries.iter().map(|query| gain.apply(query.depth, score(&query.probe))).collect::<Vec<f64>>()
-    };
-    let values = on(&all);
-    let bootstrap = Bootstrap::new(labels, seed);
-    let resampled: Vec<Vec<f64>> = (0..RESAMPLES).map(|number| on(&bootstrap.draw(number))).collect();
     let held_out = &all[..validation];
+    let on = |images: &[usize], held_out: &[usize]| {
+        let score = |images: &[usize], predicted: &[usize]| macro_f1_of(images, labels, predicted, classes);
+        let gain = Gain::fit(&measured(anchors, |predicted| score(held_out, predicted)));
+        queries.iter().map(|query| gain.apply(query.depth, score(images, &query.probe))).collect::<Vec<f64>>()
+    };
+    let (values, centres) = (on(&all, held_out), on(held_out, held_out));
+    let bootstrap = Bootstrap::new(&labels[..validation], seed);
+    let draws = (0..RESAMPLES).map(|number| bootstrap.draw(number));
+    let resampled: Vec<Vec<f64>> = draws.map(|images| on(&images, &images)).collect();
     let spread = 1.96 * model_error(anchors, |predicted| macro_f1_of(held_out, labels, predicted, classes));
     let estimate = |(index, value): (usize, f64)| {
-        let interval = Interval::of(resampled.iter().map(|values| values[index]).collect());
-        Estimate::new(value, widened(interval, value, spread))
+        let Interval { low, high } = Interval::of(resampled.iter().map(|values| values[index]).collect());
+        let shift = value - centres[index];
+        Estimate::new(value, widened(Interval { low: low + shift, high: high + shift }, value, spread))
     };
     values.into_iter().enumerate().map(estimate).collect()
 }
@@ -211,5 +212,7 @@ mod tests {
         for (estimate, expected) in more.iter().zip([0.95, 0.9 + 0.1 / 3.0, 0.9]) {
             assert!((estimate.value - expected).abs() < 1e-9, "{estimate:?} {expected}");
         }
+        let width = |estimate: &Estimate| estimate.high.min(1.0) - estimate.low;
+        assert!(width(&more[2]) > 0.5 * width(&found[2]), "unseen images are as few as before");
     }
 }
