@@ -102,8 +102,8 @@ impl Gain {
         let mut points = points.to_vec();
         points.sort_by_key(|point| point.0);
         let share = |&(_, probe, tuned): &(usize, f64, f64)| {
-            // A probe that is already right has nothing to gain. One that is fitted to settled statistics, which the fine-tune
-            // starts from, may score a little lower on these few images: that is noise, no loss.
+            // A probe that is already right has nothing to gain. It competes with its own fine-tune, which on resampled images may
+            // score a little lower all the same: that is noise, no loss.
             ((tuned - probe) / (1.0 - probe).max(0.02)).max(0.0)
         };
         let shares: Vec<f64> = points.iter().map(share).collect();

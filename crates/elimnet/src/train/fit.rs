@@ -16,8 +16,8 @@ use crate::model::read_card;
 /// Trains a network and leaves a run directory behind.
 ///
 /// Each epoch: training, validation, a checkpoint; at the end a test with the weights of the best epoch. Where the head of
-/// `start` is not fresh, the start is validated, too, and its rival, and may be the best. The result is a function of the setup, the data and
-/// the starting tensors: the same on every run on one device, whatever the number of threads, and the same when it was killed
+/// `start` is not fresh, the start and its rival are validated, too, and may be the best. The result is a function of the
+/// setup, the data and the starting tensors: the same on every run on one device, whatever the number of threads, and the same when it was killed
 /// and [`resume`]d.
 ///
 /// # Errors
