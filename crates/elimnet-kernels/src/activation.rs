@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 use crate::columns::{Pointwise, Rows, sweep};
 use crate::element::Element;
 use crate::elementwise::Images;
-use crate::exp::{erf, exp, sigmoid};
+use crate::exp::{erf, exp, sigmoid, silu};
 use crate::isa::Isa;
 use crate::simd::Simd;
 
@@ -107,7 +107,7 @@ activation!(Relu6, |simd, x| clamp_to_6(simd, x), |dy| {
     let below = simd.select_at_most(simd.splat(6.0), x, zero, dy);
     simd.select_at_most(x, zero, zero, below)
 });
-activation!(Silu, |simd, x| simd.multiply(x, sigmoid::<S, E>(simd, x)), |dy| {
+activation!(Silu, |simd, x| silu::<S, E>(simd, x), |dy| {
     let sigmoid = sigmoid::<S, E>(simd, x);
     let one = simd.splat(1.0);
     let inner = simd.mul_add(x, simd.subtract(one, sigmoid), one);

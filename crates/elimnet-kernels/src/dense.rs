@@ -100,10 +100,15 @@ fn narrow_row<E: Element>(values: &[f32], elements: &mut [E]) {
     }
 }
 
-/// Rows up to which the columns are cut instead.
-const FEW_ROWS: usize = 240;
-/// Columns of a task when there are few rows: a multiple of every instruction set's widest panel.
-const COLUMN_BLOCK: usize = 64;
+/// Most rows of a task.
+const MOST_ROWS: usize = 240;
+/// Rows up to which the columns are cut instead; up to `MOST_ROWS` where the weights are large, as each task of
+/// rows reads all of them.
+const FEW_ROWS: usize = 96;
+/// Weights up to which they stay in cache while the rows go by.
+const SMALL_WEIGHTS: usize = 1 << 18;
+/// Most columns of a task when there are few rows, and what they are a multiple of: every instruction set's widest panel.
+const COLUMN_BLOCK: [usize; 2] = [64, 32];
 /// Tasks are whole tiles of every instruction set.
 const ROW_STEP: usize = 24;
 /// Multiplications below which a task is not worth its start.
@@ -119,20 +124,19 @@ fn multiply<I: Element, O: Element>(
     output: &mut [O],
 ) {
     let rows = window.rows();
-    let columns = weights[0].columns;
-    let row_length = columns * weights.len();
-    let is_cut_by_columns = rows <= FEW_ROWS && weights.len() == 1 && columns > COLUMN_BLOCK;
+    let row_length = weights[0].columns * weights.len();
     let row_work = (window.columns() * row_length).max(1);
-    let block = match is_cut_by_columns {
-        true => rows,
-        false => rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(FEW_ROWS),
+    let columns = column_block(rows, weights);
+    let block = match columns {
+        Some(_) => rows,
+        None => rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(MOST_ROWS),
     };
     let parts = rows.div_ceil(block);
     let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(parts), row_length);
     let product = Product { isa, window, images, weights, epilogue: &epilogue };
     let mut parts = moments.parts(parts);
-    if is_cut_by_columns {
-        product.multiply_by_columns(parts[0].as_mut(), output);
+    if let Some(columns) = columns {
+        product.multiply_by_columns(columns, parts[0].as_mut(), output);
     } else {
         let tasks = output.par_chunks_mut(block * row_length).zip(parts).enumerate();
         tasks.for_each(|(task, (output, part))| product.multiply_rows(task * block, part, output));
@@ -140,6 +144,17 @@ fn multiply<I: Element, O: Element>(
     if let Some(wanted) = epilogue.moments {
         moments.combine(|part| block.min(rows - part * block), wanted);
     }
+}
+
+/// Columns of a task, where a product is cut by its columns.
+fn column_block(rows: usize, weights: &[Packed]) -> Option<usize> {
+    let [Packed { depth, columns, .. }] = weights else { return None };
+    let most_rows = if depth * columns > SMALL_WEIGHTS { MOST_ROWS } else { FEW_ROWS };
+    let [most, step] = COLUMN_BLOCK;
+    let block = (SMALL_TASK / (rows * depth).max(1)).next_multiple_of(step).clamp(step, most);
+    // A product of one row is bound by its weights: half of the cores would leave half of the memory's pace unused.
+    let is_worth_it = rows * depth * columns > SMALL_TASK / 4;
+    (rows <= most_rows && is_worth_it && block < *columns).then_some(block)
 }
 
 struct Product<'a, I, O> {
@@ -232,22 +247,25 @@ impl<I: Element, O: Element> Product<'_, I, O> {
     }
 
     /// Tasks of all rows and a block of columns each, put together afterwards.
-    fn multiply_by_columns(&self, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
+    fn multiply_by_columns(&self, block: usize, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
         let (rows, columns) = (self.window.rows(), self.weights[0].columns);
         let mut aside = Scratch::new(rows * columns);
-        let mut parts = PartMoments::split(part, columns, COLUMN_BLOCK);
-        let tasks = aside.par_chunks_mut(rows * COLUMN_BLOCK).zip(&mut parts).enumerate();
-        tasks.for_each(|(task, (block, part))| {
-            let columns = block.len() / rows;
-            let first_column = task * COLUMN_BLOCK;
-            let cut = Cut { first_row: 0, rows, group: 0, first_column, columns };
-            self.multiply_cut(cut, part.as_mut(), block, columns);
+        let mut parts = PartMoments::split(part, columns, block);
+        let tasks = aside.par_chunks_mut(rows * block).zip(&mut parts).enumerate();
+        tasks.for_each(|(task, (sums, part))| {
+            let columns = sums.len() / rows;
+            let cut = Cut { first_row: 0, rows, group: 0, first_column: task * block, columns };
+            self.multiply_cut(cut, part.as_mut(), sums, columns);
         });
-        for (row, output) in output.chunks_exact_mut(columns).enumerate() {
-            for (block, output) in output.chunks_mut(COLUMN_BLOCK).enumerate() {
-                let block = &aside[block * rows * COLUMN_BLOCK..];
-                narrow_row(&block[row * output.len()..][..output.len()], output);
+        let aside = &*aside;
+        let step = (threads::ELEMENTS / columns).max(1);
+        output.par_chunks_mut(step * columns).enumerate().for_each(|(task, output)| {
+            for (row, output) in output.chunks_exact_mut(columns).enumerate() {
+                for (index, output) in output.chunks_mut(block).enumerate() {
+                    let sums = &aside[index * rows * block..];
+                    narrow_row(&sums[(task * step + row) * output.len()..][..output.len()], output);
+                }
             }
-        }
+        });
     }
 }

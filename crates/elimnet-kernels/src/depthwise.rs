@@ -7,16 +7,21 @@
 
 mod line;
 mod tile;
+mod tiles;
 mod weight_gradient;
+mod window;
 
 use crate::activation::activate_slice;
 use crate::conv2d::Conv2d;
 use crate::element::{Element, narrow, widen};
 use crate::elementwise::add_assign;
 use crate::epilogue::Epilogue;
+use crate::filter::Pass;
 use crate::isa::Isa;
 use crate::statistics::batch_statistics;
 use crate::threads::Scratch;
+
+use window::Window;
 
 pub(crate) use weight_gradient::weight_gradient;
 
@@ -50,24 +55,42 @@ macro_rules! with_window {
 }
 pub(crate) use with_window;
 
-/// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`; `weight` is
-/// `[channels, taps]`.
+/// Values that the weight of a convolution takes as [`pack`] lays it out.
+pub(crate) fn packed_len(conv: &Conv2d) -> usize {
+    conv.kernel[0] * conv.kernel[1] * tile::padded(conv.in_channels)
+}
+
+/// Lays the `[channels, taps]` weight out as `[taps, padded channels]`; for the gradient to the input with the window turned
+/// around where it goes in tiles.
+pub(crate) fn pack(conv: &Conv2d, pass: Pass, weight: &[f32], packed: &mut [f32]) {
+    let (taps, distance) = (conv.kernel[0] * conv.kernel[1], tile::padded(conv.in_channels));
+    let is_turned = pass == Pass::InputGradient && turned_window(conv).is_some();
+    for (channel, values) in weight.chunks_exact(taps).enumerate() {
+        for (tap, value) in values.iter().enumerate() {
+            let tap = if is_turned { taps - 1 - tap } else { tap };
+            packed[tap * distance + channel] = *value;
+        }
+    }
+}
+
+/// The windows of the gradient to the input, where they go in tiles.
+fn turned_window(conv: &Conv2d) -> Option<Window> {
+    Window::input_gradient(conv).filter(|_| matches!(conv.kernel, [3, 3] | [5, 5]))
+}
+
+/// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`; `weights` as [`pack`] lays them out.
 pub(crate) fn forward<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
     input: &[I],
-    weight: &[f32],
+    weights: &[f32],
     epilogue: Epilogue<'_, O>,
     output: &mut [O],
 ) {
-    let window = tile::Window::forward(conv);
+    let window = Window::forward(conv);
     with_window!(conv, KERNEL, STRIDE => {
-        let weights = by_tap(conv, weight, Order::Forward, tile::padded(conv.in_channels));
-        tile::run::<I, O, KERNEL, STRIDE>(isa, &window, input, &weights, epilogue, output);
-    }, else {
-        let weights = by_tap(conv, weight, Order::Forward, conv.in_channels);
-        any_forward(isa, conv, input, &weights, epilogue, output);
-    });
+        tiles::run::<I, O, KERNEL, STRIDE>(isa, &window, input, weights, epilogue, output);
+    }, else any_forward(isa, conv, input, weights, epilogue, output));
 }
 
 /// The epilogue in passes of its own.
@@ -93,44 +116,20 @@ fn any_forward<I: Element, O: Element>(
     narrow(isa, &sums, output);
 }
 
-/// Overwrites `input_gradient`; `weight` is `[channels, taps]`.
+/// Overwrites `input_gradient`; `weights` as [`pack`] lays them out.
 pub(crate) fn input_gradient<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
     output_gradient: &[O],
-    weight: &[f32],
+    weights: &[f32],
     input_gradient: &mut [I],
 ) {
-    let turned = tile::Window::input_gradient(conv).filter(|_| matches!(conv.kernel, [3, 3] | [5, 5]));
-    let Some(window) = turned else {
-        let weights = by_tap(conv, weight, Order::Forward, conv.in_channels);
-        return line::input_gradient(isa, conv, output_gradient, &weights, input_gradient);
+    let Some(window) = turned_window(conv) else {
+        return line::input_gradient(isa, conv, output_gradient, weights, input_gradient);
     };
-    let weights = by_tap(conv, weight, Order::Turned, tile::padded(conv.in_channels));
     let epilogue = Epilogue::default();
     match conv.kernel[0] {
-        3 => tile::run::<O, I, 3, 1>(isa, &window, output_gradient, &weights, epilogue, input_gradient),
-        _ => tile::run::<O, I, 5, 1>(isa, &window, output_gradient, &weights, epilogue, input_gradient),
+        3 => tiles::run::<O, I, 3, 1>(isa, &window, output_gradient, weights, epilogue, input_gradient),
+        _ => tiles::run::<O, I, 5, 1>(isa, &window, output_gradient, weights, epilogue, input_gradient),
     }
-}
-
-/// Whether the window is turned around, as the gradient to the input has it at stride 1.
-#[derive(Clone, Copy, PartialEq)]
-enum Order {
-    Forward,
-    Turned,
-}
-
-/// `[channels, taps]` as `[taps, channels]`, `distance` from a tap to the next; zeros between them.
-fn by_tap(conv: &Conv2d, weight: &[f32], order: Order, distance: usize) -> Scratch {
-    let taps = conv.kernel[0] * conv.kernel[1];
-    let mut weights = Scratch::new(taps * distance);
-    weights.fill(0.0);
-    for (channel, values) in weight.chunks_exact(taps).enumerate() {
-        for (tap, value) in values.iter().enumerate() {
-            let tap = if order == Order::Turned { taps - 1 - tap } else { tap };
-            weights[tap * distance + channel] = *value;
-        }
-    }
-    weights
 }

@@ -9,10 +9,17 @@ const LOWEST: f32 = -87.33;
 const HIGHEST: f32 = 88.37;
 /// 1.5 · 2²³: adding it leaves a value rounded to a whole number.
 const ROUNDING: f32 = 12_582_912.0;
+/// What an f32's exponent is stored with.
+const BIAS: f32 = 127.0;
 /// ln 2 in two parts, the first exact in few bits (Cephes).
 const LN_2: [f32; 2] = [0.693_359_4, -2.121_944_4e-4];
 /// `(exp(r) − 1 − r) / r²` on ±ln 2 / 2, highest power first (Cephes `expf`).
 const EXP: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
+/// Where `exp(−x)` in [`sigmoid`] becomes infinite and zero.
+const SIGMOID_RANGE: [f32; 2] = [-88.9, 88.1];
+/// `exp(−r)` on ±ln 2 / 2 to a relative error of 7.5e-8, highest power first (our own fit, the largest error least).
+const EXP_NEGATIVE: [f32; 6] =
+    [-8.297_648e-3, 4.191_543e-2, -1.666_757_5e-1, 4.999_889_4e-1, -9.999_997e-1, 1.000_000_1];
 /// `2^r` on ±1/2 to a relative error of 7.5e-5, highest power first (our own fit, the largest error least).
 const EXP_2: [f32; 4] = [0.055_171_322, 0.242_610_54, 0.693_260_97, 0.999_928_1];
 
@@ -49,8 +56,33 @@ pub(crate) fn sigmoid<S: Simd, E: Element>(simd: S, x: S::Vector) -> S::Vector {
         let exp = simd.scale_by_power(polynomial(simd, rest, EXP_2), power);
         return simd.reciprocal_estimate(simd.add(one, exp));
     }
-    let exp = exp(simd, simd.subtract(simd.splat(0.0), x));
-    simd.divide(one, simd.add(one, exp))
+    simd.divide(one, one_plus_exp(simd, x))
+}
+
+/// `x / (1 + exp(−x))`, to the precision that `E` stores.
+///
+/// # Accuracy
+/// As [`sigmoid`].
+#[inline(always)]
+pub(crate) fn silu<S: Simd, E: Element>(simd: S, x: S::Vector) -> S::Vector {
+    if E::IS_SHORT {
+        simd.multiply(x, sigmoid::<S, E>(simd, x))
+    } else {
+        simd.divide(x, one_plus_exp(simd, x))
+    }
+}
+
+/// `1 + exp(−x)` to a relative error of 5e-7; infinite from −88.4 down.
+#[inline(always)]
+fn one_plus_exp<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
+    let [lowest, highest] = SIGMOID_RANGE.map(|bound| simd.splat(bound));
+    let x = simd.minimum(highest, simd.maximum(lowest, x));
+    // A whole number beside the exponent's bias, in the low bits.
+    let biased = simd.mul_add(x, simd.splat(-std::f32::consts::LOG2_E), simd.splat(ROUNDING + BIAS));
+    let power = simd.subtract(biased, simd.splat(ROUNDING + BIAS));
+    let rest = simd.mul_add(power, simd.splat(LN_2[0]), x);
+    let rest = simd.mul_add(power, simd.splat(LN_2[1]), rest);
+    simd.mul_add(polynomial(simd, rest, EXP_NEGATIVE), simd.power_of_bits(biased), simd.splat(1.0))
 }
 
 /// Bound between the two approximations of [`erf`].

@@ -7,7 +7,7 @@ use crate::element::Element;
 use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::pack::{Packed, Right};
-use crate::winograd;
+use crate::{depthwise, winograd};
 #[cfg(target_arch = "x86_64")]
 use crate::{simd::tiles::TileUnit, tile_pack::TilePanels};
 
@@ -53,7 +53,7 @@ pub(crate) enum Pass {
 /// How the weight lies.
 #[derive(Clone, Debug)]
 pub(crate) enum Layout {
-    /// As it came: `[channels, taps]`.
+    /// As [`depthwise::pack`] lays it out.
     Depthwise(Vec<f32>),
     /// For each product of the pass, for each group.
     Dense(Vec<Vec<Packed>>),
@@ -140,7 +140,7 @@ impl<E: Element> PackedFilter<E> {
         conv.check_channels();
         let conv = Conv2d { batch: 0, ..*conv };
         let layout = if conv.is_depthwise() {
-            Layout::Depthwise(vec![0.0; conv.weight_len()])
+            Layout::Depthwise(vec![0.0; depthwise::packed_len(&conv)])
         } else {
             Self::dense_layout(isa, &conv, pass, algorithm)
         };
@@ -188,7 +188,7 @@ impl<E: Element> PackedFilter<E> {
         let conv = &self.conv;
         assert_eq!(weight.len(), conv.weight_len(), "length of the weight of {conv:?}");
         match &mut self.layout {
-            Layout::Depthwise(values) => values.copy_from_slice(weight),
+            Layout::Depthwise(values) => depthwise::pack(conv, self.pass, weight, values),
             Layout::Dense(products) => {
                 fill(conv, self.pass, weight, products, |packed, right| packed.fill::<E>(right));
             }

@@ -273,9 +273,10 @@ pub fn avg_pool2d_gradient<E: Element>(
     }
 }
 
+/// As [`depthwise::pack`] would lay them out.
 fn mean_weights(pool: &Pool2d) -> Vec<f32> {
     let taps = pool.kernel[0] * pool.kernel[1];
-    vec![1.0 / taps as f32; taps * pool.channels]
+    vec![1.0 / taps as f32; depthwise::packed_len(&pool.convolution())]
 }
 
 /// Mean over bins that cover the image, whatever its size (torch.nn.AdaptiveAvgPool2d).

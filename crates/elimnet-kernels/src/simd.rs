@@ -77,6 +77,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn reciprocal_estimate(self, a: Self::Vector) -> Self::Vector;
     /// `a · 2^power` for whole powers of −126 to 127.
     fn scale_by_power(self, a: Self::Vector, power: Self::Vector) -> Self::Vector;
+    /// The bits of `a` moved up to where an f32 has its exponent: its lowest eight become one, the ninth the sign.
+    fn power_of_bits(self, a: Self::Vector) -> Self::Vector;
     /// `a · b + c` of single values, rounded once where the machine can; vectorises in loops.
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32;
     /// Runs `kernel` where the compiler may use this instruction set.
@@ -104,6 +106,21 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn load_bf16(self, values: &[Bf16]) -> Self::Vector;
     /// As [`Simd::store`], rounded as [`Bf16::from_f32`] does.
     fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]);
+
+    /// Loads every vector, each `distance` values behind the one before; panics where the last has too few values.
+    #[inline(always)]
+    fn load_spaced(self, values: &[f32], distance: usize, vectors: &mut [Self::Vector]) {
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            *vector = self.load(&values[index * distance..]);
+        }
+    }
+    /// As [`Simd::load_spaced`], of bf16.
+    #[inline(always)]
+    fn load_bf16_spaced(self, values: &[Bf16], distance: usize, vectors: &mut [Self::Vector]) {
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            *vector = self.load_bf16(&values[index * distance..]);
+        }
+    }
 
     /// The first `LANES` elements, as f32; zeros in the lanes that `values` lacks.
     #[inline(always)]
@@ -161,6 +178,13 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         let count = values.len().min(Self::LANES);
         values[..count].copy_from_slice(&lanes[..count]);
     }
+}
+
+/// Whether the last of `vectors` vectors of `lanes` values, each `distance` behind the one before, is within `values` values.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+const fn holds_spaced(values: usize, distance: usize, vectors: usize, lanes: usize) -> bool {
+    vectors == 0 || distance.saturating_mul(vectors - 1).saturating_add(lanes) <= values
 }
 
 /// Bytes that come from memory at once.

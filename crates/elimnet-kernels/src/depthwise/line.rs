@@ -4,6 +4,7 @@
 
 use rayon::prelude::*;
 
+use super::tile::padded;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
@@ -13,7 +14,7 @@ use crate::threads::ELEMENTS;
 /// Pixels that share the loads of the weights.
 const PIXELS: usize = 4;
 
-/// `weights` is `[taps, channels]`.
+/// `weights` is `[taps, padded channels]`.
 pub(crate) fn forward<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
@@ -53,7 +54,7 @@ pub(crate) fn source_rows(conv: &Conv2d, out_y: usize) -> Vec<(usize, usize)> {
     (0..conv.kernel[0]).filter_map(inside).collect()
 }
 
-/// `weights` is `[taps, channels]`.
+/// `weights` is `[taps, padded channels]`.
 pub(crate) fn input_gradient<I: Element, O: Element>(
     isa: Isa,
     conv: &Conv2d,
@@ -129,7 +130,7 @@ fn taps(conv: &Conv2d, rows: &[(usize, usize)], columns: &[(usize, isize)], sour
     let pair = |&(tap_y, y): &(usize, usize), &(tap_x, x): &(usize, isize)| Tap {
         x,
         row: y * source_width * channels,
-        weights: (tap_y * conv.kernel[1] + tap_x) * channels,
+        weights: (tap_y * conv.kernel[1] + tap_x) * padded(channels),
     };
     rows.iter().flat_map(|row| columns.iter().map(move |column| pair(row, column))).collect()
 }

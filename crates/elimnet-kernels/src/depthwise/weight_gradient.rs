@@ -4,7 +4,8 @@
 use rayon::prelude::*;
 
 use super::line::source_rows;
-use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, Window, padded, span};
+use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, padded, span};
+use super::window::Window;
 use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
@@ -77,9 +78,11 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
             let (source, gradient) = match inside {
                 Some(first) => {
                     window.prefetch(simd, self.input, first, KERNEL, STRIDE);
-                    window.prefetch_output(simd, self.gradient, at);
-                    let source = Source { values: &self.input[first..], row: window.source_row() };
-                    (source, Source { values: &self.gradient[at..], row: window.output_row() })
+                    window.prefetch_output(simd, &self.gradient[at..]);
+                    let values = &self.input[first..];
+                    let source = Source { values, row: window.source_row(), pixel: channels };
+                    let values = &self.gradient[at..];
+                    (source, Source { values, row: window.output_row(), pixel: channels })
                 }
                 None => {
                     window.copy_patch(corner, KERNEL, STRIDE, self.input, &mut patch);
@@ -89,8 +92,9 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
                         let values = &self.gradient[at + row * window.output_row()..][..length];
                         gradients[row * PIXELS * channels..][..length].copy_from_slice(values);
                     }
-                    let source = Source { values: &patch[..], row: span(PIXELS, KERNEL, STRIDE) * channels };
-                    (source, Source { values: &gradients[..], row: PIXELS * channels })
+                    let row = span(PIXELS, KERNEL, STRIDE) * channels;
+                    let source = Source { values: &patch[..], row, pixel: channels };
+                    (source, Source { values: &gradients[..], row: PIXELS * channels, pixel: channels })
                 }
             };
             for channel in (0..channels).step_by(S::LANES) {
@@ -114,16 +118,12 @@ fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: 
     let mut gradients = [[zero; PIXELS]; ROWS];
     for (row, gradients) in gradients.iter_mut().enumerate() {
         let values = &gradient.values[row * gradient.row + channel..];
-        for (index, gradient) in gradients.iter_mut().enumerate() {
-            *gradient = O::load(simd, &values[index * channels..]);
-        }
+        O::load_spaced(simd, values, gradient.pixel, gradients);
     }
     for source_row in 0..span(ROWS, KERNEL, STRIDE) {
-        let values = &source.values[source_row * source.row + channel..];
         let mut columns = [zero; MAX_COLUMNS];
-        for (index, column) in columns[..span(PIXELS, KERNEL, STRIDE)].iter_mut().enumerate() {
-            *column = I::load(simd, &values[index * channels..]);
-        }
+        let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
+        I::load_spaced(simd, &source.values[source_row * source.row + channel..], source.pixel, seen);
         for (row, gradients) in gradients.iter().enumerate() {
             let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                 continue;

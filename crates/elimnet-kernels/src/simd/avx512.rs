@@ -4,7 +4,7 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::{CACHE_LINE, Kernel, Simd};
+use super::{CACHE_LINE, Kernel, Simd, holds_spaced};
 use crate::element::Bf16;
 use crate::matmul::{Tile, TileKernel};
 
@@ -122,6 +122,31 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn load_spaced(self, values: &[f32], distance: usize, vectors: &mut [Self::Vector]) {
+        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: `self` proves that the instruction set is there; the length was checked for the last vector.
+            unsafe {
+                let first = values.as_ptr().add(index * distance);
+                *vector = _mm512_loadu_ps(first);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn load_bf16_spaced(self, values: &[Bf16], distance: usize, vectors: &mut [Self::Vector]) {
+        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
+        for (index, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: as above; a `Bf16` is a u16.
+            unsafe {
+                let first = values.as_ptr().add(index * distance);
+                let halves = _mm256_loadu_si256(first.cast());
+                *vector = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)));
+            }
+        }
+    }
+
+    #[inline(always)]
     fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]) {
         assert!(values.len() >= Self::LANES);
         // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
@@ -226,6 +251,12 @@ impl Simd for Avx512 {
             // SAFETY: a hint that reads nothing; the address is inside the slice.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) }
         }
+    }
+
+    #[inline(always)]
+    fn power_of_bits(self, a: Self::Vector) -> Self::Vector {
+        // SAFETY: `self` proves that the instruction set is there.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(a))) }
     }
 
     #[inline(always)]

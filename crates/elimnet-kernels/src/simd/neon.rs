@@ -154,6 +154,12 @@ impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn power_of_bits(self, a: Self::Vector) -> Self::Vector {
+        // SAFETY: every aarch64 machine has NEON.
+        unsafe { vreinterpretq_f32_s32(vshlq_n_s32::<23>(vreinterpretq_s32_f32(a))) }
+    }
+
+    #[inline(always)]
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {
         a.mul_add(b, c)
     }

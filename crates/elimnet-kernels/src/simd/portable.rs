@@ -114,6 +114,11 @@ impl Simd for Portable {
         std::array::from_fn(|lane| a[lane] * factor(power[lane]))
     }
 
+    #[inline(always)]
+    fn power_of_bits(self, a: Self::Vector) -> Self::Vector {
+        a.map(|a| f32::from_bits(a.to_bits() << 23))
+    }
+
     // Not `f32::mul_add`: without the instruction that is a call into the C library.
     #[inline(always)]
     fn mul_add_scalar(self, a: f32, b: f32, c: f32) -> f32 {

@@ -1,0 +1,115 @@
+//! A depthwise convolution in tiles, read where the image lies.
+//!
+//! Tiles that reach over the image's edge take their source from a small copy with zeros around it; so do those that are cut off
+//! by the output's edge, and store less, and those at the very end of an image, as registers are loaded whole.
+
+use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded, span};
+use super::window::Window;
+use crate::activation::AnyActivation;
+use crate::element::Element;
+use crate::epilogue::Epilogue;
+use crate::isa::Isa;
+use crate::statistics::TaskMoments;
+use crate::threads;
+
+/// Output values of a task, about.
+const TASK_VALUES: usize = 64 * 1024;
+
+/// Writes the whole output; `weights` is `[taps, padded channels]`.
+pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
+    isa: Isa,
+    window: &Window,
+    input: &[I],
+    weights: &[f32],
+    epilogue: Epilogue<'_, O>,
+    output: &mut [O],
+) {
+    let channels = window.channels;
+    let (image_in, image_out) =
+        (window.source[0] * window.source_row(), window.output[0] * window.output_row());
+    let rows = window.task_rows(TASK_VALUES);
+    let bias = padded_bias(channels, epilogue.bias);
+    let activation = AnyActivation(epilogue.activation);
+    let parameters = Parameters { weights, distance: padded(channels), bias: &bias, activation, channels };
+    let length = rows * window.output_row();
+    let tasks: Vec<_> =
+        output.chunks_mut(image_out).map(|output| output.chunks_mut(length)).enumerate().collect();
+    let tasks = tasks.into_iter().flat_map(|(image, tasks)| tasks.enumerate().map(move |task| (image, task)));
+    let run = |(image, (task, output)): (usize, (usize, &mut [O]))| {
+        let first = image * image_out + task * length;
+        let count = output.len();
+        let mut sums = vec![0.0; if epilogue.moments.is_some() { 3 * padded(channels) } else { 0 }];
+        let mut tiles = Tiles {
+            isa,
+            window,
+            input: &input[image * image_in..][..image_in],
+            parameters: &parameters,
+            shortcut: epilogue.shortcut.map(|values| &values[first..][..count]),
+            first_row: task * rows,
+            output,
+            sums: &mut sums,
+        };
+        tiles.run::<KERNEL, STRIDE>();
+        TaskMoments::around_pivots(count / channels, channels, &sums)
+    };
+    let parts = threads::map(tasks.collect(), &run);
+    if let Some(moments) = epilogue.moments {
+        TaskMoments::combine(&parts, moments.mean, moments.variance);
+    }
+}
+
+/// With room behind it for whole registers.
+pub(crate) fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Vec<f32> {
+    let mut padded = vec![0.0; padded(channels)];
+    if let Some(bias) = bias {
+        padded[..channels].copy_from_slice(bias);
+    }
+    padded
+}
+
+/// The tiles of a task: some rows of an image.
+struct Tiles<'a, I, O> {
+    isa: Isa,
+    window: &'a Window,
+    /// The whole image.
+    input: &'a [I],
+    parameters: &'a Parameters<'a>,
+    shortcut: Option<&'a [O]>,
+    first_row: usize,
+    /// The task's rows.
+    output: &'a mut [O],
+    sums: &'a mut [f32],
+}
+
+impl<I: Element, O: Element> Tiles<'_, I, O> {
+    fn run<const KERNEL: usize, const STRIDE: usize>(&mut self) {
+        let (window, image) = (self.window, self.input);
+        let [row, pixel] = [window.output_row(), window.channels];
+        let to = self.first_row + self.output.len() / row;
+        let mut patch = window.patch::<I>(KERNEL, STRIDE);
+        for corner @ [y, x] in window.tiles(self.first_row, to) {
+            let (source, ahead) = match window.inside(corner, to, KERNEL, STRIDE, self.isa.lanes()) {
+                Some(first) => {
+                    let source = Source { values: &image[first..], row: window.source_row(), pixel };
+                    (source, Some(Ahead { window, image, first }))
+                }
+                None => {
+                    window.copy_patch(corner, KERNEL, STRIDE, image, &mut patch);
+                    let row = span(PIXELS, KERNEL, STRIDE) * window.channels;
+                    (Source { values: &patch[..], row, pixel }, None)
+                }
+            };
+            let first = (y - self.first_row) * row + x * pixel;
+            let target = Target {
+                values: &mut self.output[first..],
+                shortcut: self.shortcut.map(|values| &values[first..]),
+                row,
+                pixel,
+                rows: ROWS.min(to - y),
+                pixels: PIXELS.min(window.output[1] - x),
+            };
+            let (parameters, sums) = (self.parameters, Sums { values: self.sums, are_new: first == 0 });
+            self.isa.run(Tile::<I, O, KERNEL, STRIDE> { parameters, source, target, sums, ahead });
+        }
+    }
+}

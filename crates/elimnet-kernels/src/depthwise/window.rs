@@ -1,0 +1,158 @@
+//! Where the windows of a depthwise convolution are, and which tiles cover them.
+
+use super::tile::{PIXELS, ROWS, span};
+use crate::conv2d::Conv2d;
+use crate::element::Element;
+use crate::simd::{MAX_LANES, Simd};
+
+/// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
+/// of the machine follows.
+const VALUES_AHEAD: usize = 2048;
+
+/// Where the windows are: output `(y, x)` sees the source from `(y · stride − top, x · stride − left)` on.
+#[derive(Clone, Copy)]
+pub(crate) struct Window {
+    pub(crate) channels: usize,
+    /// Height and width of the source.
+    pub(crate) source: [usize; 2],
+    /// Height and width of the output.
+    pub(crate) output: [usize; 2],
+    pub(crate) top: usize,
+    pub(crate) left: usize,
+}
+
+impl Window {
+    pub(crate) fn forward(conv: &Conv2d) -> Self {
+        Self {
+            channels: conv.in_channels,
+            source: [conv.in_height, conv.in_width],
+            output: [conv.out_height(), conv.out_width()],
+            top: conv.padding.top,
+            left: conv.padding.left,
+        }
+    }
+
+    /// From the output gradient to the input's; `None` with a stride or more padding than the window has.
+    pub(crate) fn input_gradient(conv: &Conv2d) -> Option<Self> {
+        let forward = Self::forward(conv);
+        let top = (conv.kernel[0] - 1).checked_sub(conv.padding.top)?;
+        let left = (conv.kernel[1] - 1).checked_sub(conv.padding.left)?;
+        let turned = Self { source: forward.output, output: forward.source, top, left, ..forward };
+        (conv.stride == [1, 1]).then_some(turned)
+    }
+
+    pub(crate) fn source_row(&self) -> usize {
+        self.source[1] * self.channels
+    }
+
+    pub(crate) fn output_row(&self) -> usize {
+        self.output[1] * self.channels
+    }
+
+    /// Output rows of a task; those of one image, in even pieces of whole tiles.
+    pub(crate) fn task_rows(&self, values: usize) -> usize {
+        let height = self.output[0].max(1);
+        let wanted = (values / self.output_row().max(1)).clamp(ROWS, height.max(ROWS));
+        height.div_ceil(height.div_ceil(wanted)).next_multiple_of(ROWS).min(height)
+    }
+
+    /// Corners of the tiles that cover output rows `from..to`, in their order.
+    pub(crate) fn tiles(&self, from: usize, to: usize) -> impl Iterator<Item = [usize; 2]> + use<> {
+        let width = self.output[1];
+        (from..to).step_by(ROWS).flat_map(move |y| (0..width).step_by(PIXELS).map(move |x| [y, x]))
+    }
+
+    /// First source value of a tile that is wholly inside image and output, and of whose last pixels whole registers
+    /// of `lanes` can be loaded; `None` for others.
+    #[inline(always)]
+    pub(crate) fn inside(
+        &self,
+        [y, x]: [usize; 2],
+        to: usize,
+        kernel: usize,
+        stride: usize,
+        lanes: usize,
+    ) -> Option<usize> {
+        let first_y = (y * stride).checked_sub(self.top)?;
+        let first_x = (x * stride).checked_sub(self.left)?;
+        let fits = y + ROWS <= to
+            && x + PIXELS <= self.output[1]
+            && first_y + span(ROWS, kernel, stride) <= self.source[0]
+            && first_x + span(PIXELS, kernel, stride) <= self.source[1];
+        let first = (first_y * self.source[1] + first_x) * self.channels;
+        let rows = first + (span(ROWS, kernel, stride) - 1) * self.source_row();
+        let loaded = rows + self.loaded(span(PIXELS, kernel, stride), lanes);
+        (fits && loaded <= self.source[0] * self.source_row()).then_some(first)
+    }
+
+    /// Values that whole registers of `lanes` touch in `pixels` neighbouring pixels.
+    #[inline(always)]
+    pub(crate) fn loaded(&self, pixels: usize, lanes: usize) -> usize {
+        (pixels - 1) * self.channels + self.channels.next_multiple_of(lanes)
+    }
+
+    /// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
+    #[inline(always)]
+    pub(crate) fn tiles_ahead(&self) -> usize {
+        (VALUES_AHEAD / (PIXELS * self.channels)).clamp(1, 8)
+    }
+
+    /// Asks for what a tile ahead of the one at `first` sees and the tiles above did not: its lowest rows.
+    #[inline(always)]
+    pub(crate) fn prefetch<S: Simd, E: Element>(
+        &self,
+        simd: S,
+        image: &[E],
+        first: usize,
+        kernel: usize,
+        stride: usize,
+    ) {
+        let length = PIXELS * stride * self.channels;
+        let seen = span(ROWS, kernel, stride) - ROWS * stride;
+        for row in seen..span(ROWS, kernel, stride) {
+            let start = first + row * self.source_row() + self.tiles_ahead() * length;
+            simd.prefetch(image.get(start..start + length).unwrap_or_default());
+        }
+    }
+
+    /// The same of the output's rows, which `output` holds from the tile's first value on.
+    #[inline(always)]
+    pub(crate) fn prefetch_output<S: Simd, E: Element>(&self, simd: S, output: &[E]) {
+        let length = PIXELS * self.channels;
+        for row in 0..ROWS {
+            let start = row * self.output_row() + self.tiles_ahead() * length;
+            simd.prefetch(output.get(start..start + length).unwrap_or_default());
+        }
+    }
+
+    /// Room for [`Window::copy_patch`].
+    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Vec<E> {
+        let pixels = span(ROWS, kernel, stride) * span(PIXELS, kernel, stride);
+        vec![E::ZERO; self.loaded(pixels, MAX_LANES)]
+    }
+
+    /// Copies what a tile sees of `image` to `patch`, zeros where there is no image.
+    pub(crate) fn copy_patch<E: Element>(
+        &self,
+        [y, x]: [usize; 2],
+        kernel: usize,
+        stride: usize,
+        image: &[E],
+        patch: &mut [E],
+    ) {
+        let (channels, columns) = (self.channels, span(PIXELS, kernel, stride));
+        let (patch, _) = patch.split_at_mut(span(ROWS, kernel, stride) * columns * channels);
+        let first = (x * stride) as isize - self.left as isize;
+        let inside = |x: isize| x.clamp(0, self.source[1] as isize) as usize;
+        let (from, to) = (inside(first), inside(first + columns as isize));
+        for (row, patch) in patch.chunks_exact_mut(columns * channels).enumerate() {
+            patch.fill(E::ZERO);
+            let Some(y) = (y * stride + row).checked_sub(self.top).filter(|y| *y < self.source[0]) else {
+                continue;
+            };
+            let start = (from as isize - first).clamp(0, columns as isize) as usize * channels;
+            let source = &image[y * self.source_row()..][from * channels..to * channels];
+            patch[start..][..source.len()].copy_from_slice(source);
+        }
+    }
+}
