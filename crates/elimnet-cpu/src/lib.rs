@@ -13,6 +13,7 @@ mod arena;
 mod backward;
 mod dropout;
 mod engine;
+mod expansions;
 mod fold;
 mod forward;
 mod geometry;

@@ -151,28 +151,31 @@ fn column_block(rows: usize, weights: &[Packed]) -> Option<usize> {
     let [Packed { depth, columns, .. }] = weights else { return None };
     let most_rows = if depth * columns > SMALL_WEIGHTS { MOST_ROWS } else { FEW_ROWS };
     let [most, step] = COLUMN_BLOCK;
-    let block = (SMALL_TASK / (rows * depth).max(1)).next_multiple_of(step).clamp(step, most);
-    // A product of one row is bound by its weights: half of the cores would leave half of the memory's pace unused.
-    let is_worth_it = rows * depth * columns > SMALL_TASK / 4;
+    let wanted = (SMALL_TASK / (rows * depth).max(1)).max(columns.div_ceil(MANY));
+    let most = most.max(columns / 8 / step * step).min((columns / 2).next_multiple_of(step));
+    let block = wanted.next_multiple_of(step).clamp(step, most.max(step));
+    // The fewer the rows, the more a task waits for weights from memory.
+    let is_worth_it = rows * depth * columns > SMALL_TASK / 16;
     (rows <= most_rows && is_worth_it && block < *columns).then_some(block)
 }
 
-struct Product<'a, I, O> {
-    isa: Isa,
-    window: &'a Window,
-    images: &'a [I],
-    weights: &'a [Packed],
-    epilogue: &'a Epilogue<'a, O>,
+pub(crate) struct Product<'a, I, O> {
+    pub(crate) isa: Isa,
+    pub(crate) window: &'a Window,
+    pub(crate) images: &'a [I],
+    pub(crate) weights: &'a [Packed],
+    pub(crate) epilogue: &'a Epilogue<'a, O>,
 }
 
 /// The part of a product that a task computes.
 #[derive(Clone, Copy)]
-struct Cut {
-    first_row: usize,
-    rows: usize,
-    group: usize,
-    first_column: usize,
-    columns: usize,
+pub(crate) struct Cut {
+    pub(crate) first_row: usize,
+    pub(crate) rows: usize,
+    pub(crate) group: usize,
+    /// A multiple of the widest panel's columns.
+    pub(crate) first_column: usize,
+    pub(crate) columns: usize,
 }
 
 impl<I: Element, O: Element> Product<'_, I, O> {
@@ -197,7 +200,7 @@ impl<I: Element, O: Element> Product<'_, I, O> {
     }
 
     /// Multiplies, and takes the sums through the epilogue in place.
-    fn multiply_cut(
+    pub(crate) fn multiply_cut(
         &self,
         cut: Cut,
         part: Option<&mut PartMoments<'_>>,

@@ -6,6 +6,7 @@
 //!
 //! Source: Goto & van de Geijn, *Anatomy of High-Performance Matrix Multiplication*, ACM TOMS 34(3), 2008.
 
+use crate::simd::product::Tile;
 use crate::simd::{Kernel, MAX_LANES, MAX_TILE_ROWS, Simd};
 
 /// Longest depth of one pass: a panel of two AVX-512 registers then takes 32 KiB of the first-level cache.
@@ -22,16 +23,6 @@ pub(crate) struct Left<'a> {
 impl<'a> Left<'a> {
     fn skip_rows(self, row: usize) -> Self {
         Self { values: &self.values[row * self.row_stride..], ..self }
-    }
-
-    /// A row-major copy of the first `rows` rows in `copy`, `depth` apart.
-    fn copy_rows(self, rows: usize, depth: usize, copy: &'a mut [f32]) -> Self {
-        for row in 0..rows {
-            for k in 0..depth {
-                copy[row * depth + k] = self.values[row * self.row_stride + k * self.depth_stride];
-            }
-        }
-        Self { values: copy, row_stride: depth, depth_stride: 1 }
     }
 }
 
@@ -52,122 +43,6 @@ impl<'a> Start<'a> {
             other => other,
         }
     }
-}
-
-/// One tile: as many rows and registers as [`TileKernel`] says.
-pub(crate) struct Tile<'a> {
-    pub(crate) left: Left<'a>,
-    pub(crate) depth: usize,
-    /// `[depth][vectors · lanes]`
-    pub(crate) panel: &'a [f32],
-    pub(crate) start: Start<'a>,
-    pub(crate) output: &'a mut [f32],
-    pub(crate) output_stride: usize,
-}
-
-/// The innermost loop: `ROWS x VECTORS` sums in registers.
-pub(crate) struct TileKernel<'a, const ROWS: usize, const VECTORS: usize>(pub(crate) Tile<'a>);
-
-impl<const ROWS: usize, const VECTORS: usize> Kernel for TileKernel<'_, ROWS, VECTORS> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Tile { left, depth, panel, start, output, output_stride } = self.0;
-        let mut sums = first_sums::<S, ROWS, VECTORS>(simd, start, output, output_stride);
-        if left.depth_stride == 1 {
-            add_row_major(simd, left, depth, panel, &mut sums);
-        } else {
-            add_depth_major(simd, left, depth, panel, &mut sums);
-        }
-        for row in 0..ROWS {
-            let output = &mut output[row * output_stride..][..VECTORS * S::LANES];
-            for vector in 0..VECTORS {
-                simd.store(sums[row][vector], &mut output[vector * S::LANES..]);
-            }
-        }
-    }
-}
-
-type Sums<S, const ROWS: usize, const VECTORS: usize> = [[<S as Simd>::Vector; VECTORS]; ROWS];
-
-#[inline(always)]
-fn first_sums<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    start: Start<'_>,
-    output: &[f32],
-    output_stride: usize,
-) -> Sums<S, ROWS, VECTORS> {
-    let mut sums = [[simd.splat(0.0); VECTORS]; ROWS];
-    let (values, stride) = match start {
-        Start::Zero => return sums,
-        Start::Bias(bias) => (bias, 0),
-        Start::Output => (output, output_stride),
-    };
-    for row in 0..ROWS {
-        for vector in 0..VECTORS {
-            sums[row][vector] = simd.load(&values[row * stride + vector * S::LANES..]);
-        }
-    }
-    sums
-}
-
-#[inline(always)]
-fn add_row_major<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    left: Left<'_>,
-    depth: usize,
-    panel: &[f32],
-    sums: &mut Sums<S, ROWS, VECTORS>,
-) {
-    let mut rows = [&left.values[..depth]; ROWS];
-    for (row, values) in rows.iter_mut().enumerate().skip(1) {
-        *values = &left.values[row * left.row_stride..][..depth];
-    }
-    let mut local = *sums;
-    let width = VECTORS * S::LANES;
-    let panel = &panel[..depth * width];
-    for k in 0..depth {
-        let mut right = [simd.splat(0.0); VECTORS];
-        for vector in 0..VECTORS {
-            right[vector] = simd.load(&panel[k * width + vector * S::LANES..]);
-        }
-        for row in 0..ROWS {
-            let value = simd.splat(rows[row][k]);
-            for vector in 0..VECTORS {
-                local[row][vector] = simd.mul_add(value, right[vector], local[row][vector]);
-            }
-        }
-    }
-    *sums = local;
-}
-
-#[inline(always)]
-fn add_depth_major<S: Simd, const ROWS: usize, const VECTORS: usize>(
-    simd: S,
-    left: Left<'_>,
-    depth: usize,
-    panel: &[f32],
-    sums: &mut Sums<S, ROWS, VECTORS>,
-) {
-    assert_eq!(left.row_stride, 1);
-    let mut local = *sums;
-    let width = VECTORS * S::LANES;
-    for (k, right_row) in panel.chunks_exact(width).take(depth).enumerate() {
-        let left_row: &[f32; ROWS] =
-            left.values[k * left.depth_stride..].first_chunk().expect("a value for every row of the tile");
-        let mut right = [simd.splat(0.0); VECTORS];
-        for vector in 0..VECTORS {
-            right[vector] = simd.load(&right_row[vector * S::LANES..]);
-        }
-        for row in 0..ROWS {
-            let value = simd.splat(left_row[row]);
-            for vector in 0..VECTORS {
-                local[row][vector] = simd.mul_add(value, right[vector], local[row][vector]);
-            }
-        }
-    }
-    *sums = local;
 }
 
 /// `rows x columns` of the product over one block of the depth.
@@ -206,17 +81,12 @@ pub(crate) fn panel_vectors(columns: usize, lanes: usize) -> usize {
     if columns > lanes { 2 } else { 1 }
 }
 
-/// Height of the next tile when `rows` are left: the tallest that fits, but two even ones rather than a tall
-/// one and a rest.
+/// Height of the next tile when `rows` are left: as tiles are of one height where no more than need be go, or the tallest
+/// that is left.
 fn tile_rows<S: Simd>(rows: usize) -> usize {
-    let [tall, middle, low] = S::TILE_ROWS;
-    if rows >= tall && rows != 2 * middle {
-        tall
-    } else if rows >= middle {
-        middle
-    } else {
-        low
-    }
+    let even = rows.div_ceil(rows.div_ceil(S::TILE_ROWS[0]));
+    let fitting = || S::TILE_ROWS.iter().copied().filter(|height| *height <= rows);
+    fitting().filter(|height| *height >= even).next_back().or(fitting().next()).unwrap_or(1)
 }
 
 impl Block<'_> {
@@ -224,9 +94,8 @@ impl Block<'_> {
         let width = vectors * S::LANES;
         let mut row = 0;
         while row < self.rows {
-            let tile_rows = tile_rows::<S>(self.rows - row);
-            let rows = tile_rows.min(self.rows - row);
-            if rows == tile_rows && column + width <= self.columns {
+            let rows = tile_rows::<S>(self.rows - row);
+            if column + width <= self.columns {
                 let tile = Tile {
                     left: self.left.skip_rows(row),
                     depth: self.depth,
@@ -235,21 +104,21 @@ impl Block<'_> {
                     output: &mut self.output[row * self.output_stride + column..],
                     output_stride: self.output_stride,
                 };
-                simd.tile(tile_rows, vectors, tile);
+                simd.tile(rows, vectors, tile);
             } else {
-                self.multiply_edge(simd, panel, [row, column], [rows, tile_rows], vectors);
+                self.multiply_edge(simd, panel, [row, column], rows, vectors);
             }
             row += rows;
         }
     }
 
-    /// A tile that reaches over the last row or column: computed whole, aside; what exists is copied back.
+    /// A tile that reaches over the last column: computed whole, aside; what exists is copied back.
     fn multiply_edge<S: Simd>(
         &mut self,
         simd: S,
         panel: &[f32],
         [row, column]: [usize; 2],
-        [rows, tile_rows]: [usize; 2],
+        rows: usize,
         vectors: usize,
     ) {
         let width = vectors * S::LANES;
@@ -273,20 +142,10 @@ impl Block<'_> {
             output: &mut aside,
             output_stride: width,
         };
-        match rows == tile_rows {
-            true => simd.tile(tile_rows, vectors, tile),
-            false => low_tile(simd, rows, tile_rows, vectors, tile),
-        }
+        simd.tile(rows, vectors, tile);
         for r in 0..rows {
             self.output[(row + r) * self.output_stride + column..][..columns]
                 .copy_from_slice(&aside[r * width..][..columns]);
         }
     }
-}
-
-/// A tile of which only `rows` rows exist: the others are zeros in a copy.
-fn low_tile<S: Simd>(simd: S, rows: usize, tile_rows: usize, vectors: usize, tile: Tile<'_>) {
-    let mut copy = [0.0; MAX_TILE_ROWS * MAX_DEPTH_BLOCK];
-    let left = tile.left.copy_rows(rows, tile.depth, &mut copy[..tile_rows * tile.depth]);
-    simd.tile(tile_rows, vectors, Tile { left, ..tile });
 }

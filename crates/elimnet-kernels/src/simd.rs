@@ -8,7 +8,7 @@
 //! `target-cpu=native` (it hides what users get).
 
 use crate::element::{Bf16, Element};
-use crate::matmul::Tile;
+use product::Tile;
 
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod amx;
@@ -21,6 +21,7 @@ pub(crate) mod dot;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
+pub(crate) mod product;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 #[cfg(target_arch = "x86_64")]
@@ -39,8 +40,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// Values in a register; at most [`MAX_LANES`].
     const LANES: usize;
-    /// Heights of the matrix tiles that [`Simd::tile`] has, largest first.
-    const TILE_ROWS: [usize; 3];
+    /// Heights of the matrix tiles that [`Simd::tile`] has, largest first, 1 last.
+    const TILE_ROWS: &[usize];
 
     fn splat(self, value: f32) -> Self::Vector;
     /// The first `LANES` values of `values`; panics where there are fewer.

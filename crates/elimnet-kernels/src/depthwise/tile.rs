@@ -8,7 +8,7 @@
 //! sums by channel have room for them ([`padded`]), and so must the source.
 
 use super::window::Window;
-use crate::activation::{AnyActivation, Function};
+use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
@@ -57,7 +57,7 @@ pub(crate) struct Parameters<'a> {
     pub(crate) weights: &'a [f32],
     pub(crate) distance: usize,
     pub(crate) bias: &'a [f32],
-    pub(crate) activation: AnyActivation,
+    pub(crate) activation: Activation,
     pub(crate) channels: usize,
 }
 
@@ -133,43 +133,61 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
 
     /// Takes the sums of a register's channels through the epilogue.
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S, channel: usize, sums: [[S::Vector; PIXELS]; ROWS]) {
+    fn finish<S: Simd>(&mut self, simd: S, channel: usize, mut sums: [[S::Vector; PIXELS]; ROWS]) {
         let Self { target, parameters, .. } = self;
         let lanes = S::LANES.min(parameters.channels - channel);
-        if self.sums.are_new && !self.sums.values.is_empty() {
-            simd.store(sums[0][0], &mut self.sums.values[channel..]);
+        if !self.sums.values.is_empty() {
+            self.sums.add::<S>(simd, channel, &sums, [target.rows, target.pixels]);
         }
-        for (row, sums) in sums.iter().enumerate().take(target.rows) {
-            if !self.sums.values.is_empty() {
-                self.sums.add::<S>(simd, channel, &sums[..target.pixels]);
+        if let Some(shortcut) = target.shortcut {
+            for (row, sums) in sums.iter_mut().enumerate().take(target.rows) {
+                for (pixel, sum) in sums.iter_mut().enumerate().take(target.pixels) {
+                    let first = row * target.row + pixel * target.pixel + channel;
+                    *sum = simd.add(*sum, simd.load_element(&shortcut[first..first + lanes]));
+                }
             }
+        }
+        with_function!(parameters.activation, function => {
+            for sums in &mut sums {
+                for sum in sums {
+                    *sum = function.value::<S, O>(simd, *sum);
+                }
+            }
+        });
+        for (row, sums) in sums.iter().enumerate().take(target.rows) {
             for (pixel, sum) in sums.iter().enumerate().take(target.pixels) {
                 let first = row * target.row + pixel * target.pixel + channel;
-                let at = first..first + lanes;
-                let mut value = *sum;
-                if let Some(shortcut) = target.shortcut {
-                    value = simd.add(value, simd.load_element(&shortcut[at.clone()]));
-                }
-                let value = parameters.activation.value::<S, O>(simd, value);
-                simd.store_element(value, &mut target.values[at]);
+                simd.store_element(*sum, &mut target.values[first..first + lanes]);
             }
         }
     }
 }
 
 impl Sums<'_> {
+    /// Adds the first rows and pixels of a tile.
     #[inline(always)]
-    fn add<S: Simd>(&mut self, simd: S, channel: usize, values: &[S::Vector]) {
+    fn add<S: Simd>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        tile: &[[S::Vector; PIXELS]; ROWS],
+        [rows, pixels]: [usize; 2],
+    ) {
         let third = self.values.len() / 3;
         let (pivots, sums) = self.values.split_at_mut(third);
         let (sums, squares) = sums.split_at_mut(third);
-        let pivot = simd.load(&pivots[channel..]);
-        let (sums, squares) = (&mut sums[channel..], &mut squares[channel..]);
+        let (pivots, sums, squares) = (&mut pivots[channel..], &mut sums[channel..], &mut squares[channel..]);
+        if self.are_new {
+            simd.store(tile[0][0], pivots);
+        }
+        let pivot = simd.load(pivots);
         let (mut sum, mut square) = (simd.load(sums), simd.load(squares));
-        for value in values {
-            let distance = simd.subtract(*value, pivot);
-            sum = simd.add(sum, distance);
-            square = simd.mul_add(distance, distance, square);
+        for values in tile.iter().take(rows) {
+            for value in values.iter().take(pixels) {
+                let distance = simd.subtract(*value, pivot);
+                sum = simd.add(sum, distance);
+                square = simd.mul_add(distance, distance, square);
+            }
         }
         simd.store(sum, sums);
         simd.store(square, squares);

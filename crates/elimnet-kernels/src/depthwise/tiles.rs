@@ -5,7 +5,6 @@
 
 use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded, span};
 use super::window::Window;
-use crate::activation::AnyActivation;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
@@ -29,8 +28,8 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
         (window.source[0] * window.source_row(), window.output[0] * window.output_row());
     let rows = window.task_rows(TASK_VALUES);
     let bias = padded_bias(channels, epilogue.bias);
-    let activation = AnyActivation(epilogue.activation);
-    let parameters = Parameters { weights, distance: padded(channels), bias: &bias, activation, channels };
+    let (distance, activation) = (padded(channels), epilogue.activation);
+    let parameters = Parameters { weights, distance, bias: &bias, activation, channels };
     let length = rows * window.output_row();
     let tasks: Vec<_> =
         output.chunks_mut(image_out).map(|output| output.chunks_mut(length)).enumerate().collect();

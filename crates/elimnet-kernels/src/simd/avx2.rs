@@ -3,9 +3,9 @@
 
 use std::arch::x86_64::*;
 
+use super::product::{Tile, with_tile_kernel};
 use super::{CACHE_LINE, Kernel, Simd, holds_spaced};
 use crate::element::Bf16;
-use crate::matmul::{Tile, TileKernel};
 
 /// Proof that AVX2 with FMA is there; [`Avx2::detect`] is the only constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ fn round_to_bf16(vector: __m256) -> __m256i {
 impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
-    const TILE_ROWS: [usize; 3] = [6, 4, 2];
+    const TILE_ROWS: &[usize] = &[6, 5, 4, 3, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -223,13 +223,6 @@ impl Simd for Avx2 {
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        match (rows, vectors) {
-            (6, 2) => self.vectorize(TileKernel::<6, 2>(tile)),
-            (6, _) => self.vectorize(TileKernel::<6, 1>(tile)),
-            (4, 2) => self.vectorize(TileKernel::<4, 2>(tile)),
-            (4, _) => self.vectorize(TileKernel::<4, 1>(tile)),
-            (_, 2) => self.vectorize(TileKernel::<2, 2>(tile)),
-            _ => self.vectorize(TileKernel::<2, 1>(tile)),
-        }
+        with_tile_kernel!(tile: rows x vectors of [6, 5, 4, 3, 2, 1], kernel => self.vectorize(kernel));
     }
 }

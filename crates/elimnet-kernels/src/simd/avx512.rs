@@ -4,9 +4,9 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
+use super::product::{Tile, with_tile_kernel};
 use super::{CACHE_LINE, Kernel, Simd, holds_spaced};
 use crate::element::Bf16;
-use crate::matmul::{Tile, TileKernel};
 
 /// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] and [`Avx512::detect_bf16`] are the
 /// only constructors.
@@ -89,7 +89,7 @@ fn lanes_of(count: usize) -> u16 {
 impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
-    const TILE_ROWS: [usize; 3] = [12, 8, 4];
+    const TILE_ROWS: &[usize] = &[12, 8, 4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -301,13 +301,6 @@ impl Simd for Avx512 {
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        match (rows, vectors) {
-            (12, 2) => self.vectorize(TileKernel::<12, 2>(tile)),
-            (12, _) => self.vectorize(TileKernel::<12, 1>(tile)),
-            (8, 2) => self.vectorize(TileKernel::<8, 2>(tile)),
-            (8, _) => self.vectorize(TileKernel::<8, 1>(tile)),
-            (_, 2) => self.vectorize(TileKernel::<4, 2>(tile)),
-            _ => self.vectorize(TileKernel::<4, 1>(tile)),
-        }
+        with_tile_kernel!(tile: rows x vectors of [12, 8, 4, 2, 1], kernel => self.vectorize(kernel));
     }
 }

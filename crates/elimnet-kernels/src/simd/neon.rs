@@ -3,9 +3,9 @@
 
 use std::arch::aarch64::*;
 
+use super::product::{Tile, with_tile_kernel};
 use super::{Kernel, Simd};
 use crate::element::Bf16;
-use crate::matmul::{Tile, TileKernel};
 
 /// NEON belongs to the baseline of the architecture, so anyone may make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ fn round_to_bf16(vector: float32x4_t) -> uint16x4_t {
 impl Simd for Neon {
     type Vector = float32x4_t;
     const LANES: usize = 4;
-    const TILE_ROWS: [usize; 3] = [8, 4, 2];
+    const TILE_ROWS: &[usize] = &[8, 4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -170,13 +170,6 @@ impl Simd for Neon {
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        match (rows, vectors) {
-            (8, 2) => TileKernel::<8, 2>(tile).run(self),
-            (8, _) => TileKernel::<8, 1>(tile).run(self),
-            (4, 2) => TileKernel::<4, 2>(tile).run(self),
-            (4, _) => TileKernel::<4, 1>(tile).run(self),
-            (_, 2) => TileKernel::<2, 2>(tile).run(self),
-            _ => TileKernel::<2, 1>(tile).run(self),
-        }
+        with_tile_kernel!(tile: rows x vectors of [8, 4, 2, 1], kernel => kernel.run(self));
     }
 }

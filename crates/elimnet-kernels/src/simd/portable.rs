@@ -1,9 +1,9 @@
 //! Plain arrays, for machines with none of the other instruction sets; the compiler vectorises them as far
 //! as the baseline target allows. No `unsafe`.
 
+use super::product::{Tile, with_tile_kernel};
 use super::{Kernel, Simd};
 use crate::element::Bf16;
-use crate::matmul::{Tile, TileKernel};
 
 /// Always there, so anyone may make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ fn run<K: Kernel>(simd: Portable, kernel: K) -> K::Output {
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
-    const TILE_ROWS: [usize; 3] = [4, 2, 1];
+    const TILE_ROWS: &[usize] = &[4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -131,13 +131,6 @@ impl Simd for Portable {
     }
 
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        match (rows, vectors) {
-            (4, 2) => TileKernel::<4, 2>(tile).run(self),
-            (4, _) => TileKernel::<4, 1>(tile).run(self),
-            (2, 2) => TileKernel::<2, 2>(tile).run(self),
-            (2, _) => TileKernel::<2, 1>(tile).run(self),
-            (_, 2) => TileKernel::<1, 2>(tile).run(self),
-            _ => TileKernel::<1, 1>(tile).run(self),
-        }
+        with_tile_kernel!(tile: rows x vectors of [4, 2, 1], kernel => kernel.run(self));
     }
 }
