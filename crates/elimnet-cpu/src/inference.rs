@@ -4,10 +4,9 @@
 use std::time::{Duration, Instant};
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{Conv2d, ConvActivation, Epilogue, Isa, Kernels, PackedFilter};
+use elimnet_kernels::{Conv2d, Epilogue, Isa, Kernels, PackedFilter};
 
 use crate::arena::{Arena, BufferId, Lifetime};
-use crate::expansions::Expansions;
 use crate::fold::{fold_conv, scale_shift};
 use crate::geometry::{Geometry, kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
@@ -20,7 +19,6 @@ pub(crate) struct Prepared<E> {
     pub(crate) isa: Isa,
     pub(crate) plan: Plan,
     steps: Vec<Weights<E>>,
-    expansions: Expansions,
     pub(crate) placement: Placement,
     /// By step: room for a linear layer's input as elements.
     narrowed: Vec<Option<BufferId>>,
@@ -48,9 +46,8 @@ impl<E: Kernels> Prepared<E> {
     pub(crate) fn new(isa: Isa, plan: Plan, parameters: &Parameters) -> Self {
         let geometry = Geometry { plan: &plan, count: 1 };
         let steps = plan.steps.iter().map(|step| weights(isa, geometry, step, parameters)).collect();
-        let expansions = Expansions::of::<E>(isa, &plan);
-        let (placement, narrowed) = placement(&plan, &expansions);
-        Self { isa, plan, steps, expansions, placement, narrowed }
+        let (placement, narrowed) = placement(&plan);
+        Self { isa, plan, steps, placement, narrowed }
     }
 
     /// Bytes of the weights.
@@ -100,14 +97,8 @@ impl<E: Kernels> Prepared<E> {
     pub(crate) fn run(&self, slabs: &mut Slabs<E>, count: usize, watch: &mut Watch<'_>) {
         let geometry = Geometry { plan: &self.plan, count };
         for (index, (step, weights)) in self.plan.steps.iter().zip(&self.steps).enumerate() {
-            if self.expansions.contains(index) {
-                continue;
-            }
             let began = watch.times.is_some().then(Instant::now);
-            match self.expansions.ends_at(index) {
-                true => self.expand(geometry, index, slabs),
-                false => self.step(geometry, index, step, weights, slabs),
-            }
+            self.step(geometry, index, step, weights, slabs);
             self.capture(geometry, step.output, slabs, watch);
             if let (Some(times), Some(began)) = (&mut watch.times, began) {
                 times[step.block] += began.elapsed();
@@ -128,24 +119,6 @@ impl<E: Kernels> Prepared<E> {
                 f32::global_avg_pool(self.isa, images, slabs.vectors.read(places.vector(value)), rows);
             }
         }
-    }
-
-    /// The step at `index`, and the one before it, which it makes.
-    fn expand(&self, geometry: Geometry<'_>, index: usize, slabs: &mut Slabs<E>) {
-        let places = self.places(geometry.count);
-        let (input, output) = (self.plan.steps[index - 1].inputs[0], self.plan.steps[index].output);
-        let [dense, depthwise] = [index - 1, index].map(|index| self.conv_activation(geometry, index));
-        let ([output], others) = slabs.pixels.split([places.pixels(output)]);
-        E::conv2d_depthwise(self.isa, &dense, &depthwise, others.read(places.pixels(input)), output);
-    }
-
-    fn conv_activation(&self, geometry: Geometry<'_>, index: usize) -> ConvActivation<'_, E> {
-        let step = &self.plan.steps[index];
-        let (Kind::Conv(conv), Weights::Pixels { filter, bias }) = (&step.kind, &self.steps[index]) else {
-            unreachable!("{:?} is no convolution of pixels", step.kind)
-        };
-        let activation = kernel_activation(conv.activation);
-        ConvActivation { conv: geometry.conv(step, &conv.conv), filter, bias: bias.as_deref(), activation }
     }
 
     fn step(
@@ -344,7 +317,7 @@ fn filter<E: Kernels>(isa: Isa, shape: &Conv2d, weight: &[f32]) -> PackedFilter<
 }
 
 /// Places of the values, and of the narrowed inputs of linear layers, by step.
-fn placement(plan: &Plan, expansions: &Expansions) -> (Placement, Vec<Option<BufferId>>) {
+fn placement(plan: &Plan) -> (Placement, Vec<Option<BufferId>>) {
     let end = plan.steps.len() + 1;
     let mut buffers: Vec<(Kept, Lifetime)> = (0..plan.shapes.len())
         .map(|value| {
@@ -356,11 +329,6 @@ fn placement(plan: &Plan, expansions: &Expansions) -> (Placement, Vec<Option<Buf
     for (index, step) in plan.steps.iter().enumerate() {
         buffers[step.output].1.first = index + 1;
         buffers[step.output].1.last = buffers[step.output].1.last.max(index + 1);
-        if expansions.contains(index) {
-            buffers[step.output].1.len = 0;
-            let input = &mut buffers[step.inputs[0]].1;
-            input.last = input.last.max(index + 2);
-        }
         if matches!(step.kind, Kind::Linear { .. }) && plan.kept(step.inputs[0]) == Kept::Vector {
             narrowed[index] = Some(buffers.len());
             let len = plan.shapes[step.inputs[0]].len();

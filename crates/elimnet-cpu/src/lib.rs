@@ -13,7 +13,6 @@ mod arena;
 mod backward;
 mod dropout;
 mod engine;
-mod expansions;
 mod fold;
 mod forward;
 mod geometry;

@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use elimnet_arch::{Network, Shape, ShapeError};
 use elimnet_engine::Matrix;
-use elimnet_kernels::{Isa, Kernels};
+use elimnet_kernels::Kernels;
 
 use crate::CpuDevice;
-use crate::expansions::Expansions;
 use crate::inference::{Prepared, Watch};
 use crate::parameters::Parameters;
 use crate::plan::{Mode, Plan, ValueId};
@@ -80,7 +79,7 @@ impl<E: Kernels> Staged<E> {
     ) -> Result<Self, ShapeError> {
         let whole = Plan::new(network, blocks.clone(), input, Mode::Inference)?;
         let mut stages: Vec<Stage<E>> = Vec::new();
-        for (range, images) in cut(&whole, blocks, images_by_block::<E>(device.isa(), &whole)) {
+        for (range, images) in cut(&whole, blocks, images_by_block::<E>(&whole)) {
             let plan = Plan::new(network, range.clone(), input, Mode::Inference)?;
             let prepared = device.run(|| Prepared::new(device.isa(), plan, parameters));
             stages.push(Stage { blocks: range, prepared, images });
@@ -259,13 +258,11 @@ fn add_times(total: &mut [Duration], threads: &[Option<Vec<Duration>>], busy: us
 }
 
 /// Images that each block can take at once within [`CACHE`].
-fn images_by_block<E: Kernels>(isa: Isa, plan: &Plan) -> Vec<usize> {
+fn images_by_block<E: Kernels>(plan: &Plan) -> Vec<usize> {
     let mut bytes = vec![1; plan.block_outputs.len()];
     let first = plan.steps.first().map_or(0, |step| step.block);
-    let expansions = Expansions::of::<E>(isa, plan);
-    for (index, step) in plan.steps.iter().enumerate().filter(|(index, _)| !expansions.contains(*index)) {
-        let inputs = if expansions.ends_at(index) { &plan.steps[index - 1].inputs } else { &step.inputs };
-        let values = inputs.iter().chain([&step.output]);
+    for step in &plan.steps {
+        let values = step.inputs.iter().chain([&step.output]);
         let step_bytes = values.map(|&value| plan.shapes[value].len()).sum::<usize>() * size_of::<E>();
         let block = &mut bytes[step.block - first];
         *block = (*block).max(step_bytes);
@@ -296,7 +293,7 @@ fn cut(plan: &Plan, blocks: Range<usize>, images: Vec<usize>) -> Vec<(Range<usiz
 #[cfg(test)]
 mod tests {
     use elimnet_arch::zoo;
-    use elimnet_kernels::{Bf16, Isa};
+    use elimnet_kernels::Bf16;
 
     use super::{MOST_IMAGES, cut, images_by_block};
     use crate::plan::{Mode, Plan};
@@ -308,7 +305,7 @@ mod tests {
             let blocks = 0..network.all_blocks().count();
             let plan =
                 Plan::new(&network, blocks.clone(), network.input_shape(224), Mode::Inference).unwrap();
-            let stages = cut(&plan, blocks.clone(), images_by_block::<Bf16>(Isa::detect(), &plan));
+            let stages = cut(&plan, blocks.clone(), images_by_block::<Bf16>(&plan));
             assert_eq!(
                 stages.iter().flat_map(|(range, _)| range.clone()).collect::<Vec<_>>(),
                 blocks.collect::<Vec<_>>()

@@ -155,22 +155,6 @@ fn clamp_to_6<S: Simd>(simd: S, x: S::Vector) -> S::Vector {
     simd.minimum(simd.splat(6.0), simd.maximum(simd.splat(0.0), x))
 }
 
-/// Any of them, picked at each register: for kernels that are too large to be compiled once for each.
-#[derive(Clone, Copy)]
-pub(crate) struct AnyActivation(pub(crate) Activation);
-
-impl Function for AnyActivation {
-    #[inline(always)]
-    fn value<S: Simd, E: Element>(self, simd: S, x: S::Vector) -> S::Vector {
-        with_function!(self.0, function => function.value::<S, E>(simd, x))
-    }
-
-    #[inline(always)]
-    fn gradient<S: Simd, E: Element>(self, simd: S, x: S::Vector, dy: S::Vector) -> S::Vector {
-        with_function!(self.0, function => function.gradient::<S, E>(simd, x, dy))
-    }
-}
-
 /// Those that stand behind no convolution of the zoo: one compiled kernel for all, picked at each register.
 #[derive(Clone, Copy)]
 pub(crate) struct Rare(pub(crate) Activation);

@@ -19,7 +19,7 @@ const FOLDED_LENGTH: usize = 128;
 /// Rows that go together.
 const ROWS: usize = 4;
 /// Values of each array that a task takes, at least and at most; tasks in between when that makes `TASKS`.
-const TASK_VALUES: [usize; 2] = [16 * 1024, 64 * 1024];
+const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
 const TASKS: usize = 64;
 
 /// Rows that are folded into one: no less than fill `FOLDED_LENGTH`, and a whole number of registers.

@@ -9,7 +9,6 @@ use crate::element::{Bf16, Element};
 use crate::elementwise::Images;
 use crate::epilogue::Epilogue;
 use crate::excite::ExciteSums;
-use crate::expansion::ConvActivation;
 use crate::filter::PackedFilter;
 use crate::isa::Isa;
 use crate::linear::Linear;
@@ -66,13 +65,6 @@ compiled! {
         x: &[Self],
         filter: &PackedFilter<Self>,
         epilogue: Epilogue<'_, Self>,
-        y: &mut [Self],
-    );
-    fn conv2d_depthwise(
-        isa: Isa,
-        dense: &ConvActivation<'_, Self>,
-        depthwise: &ConvActivation<'_, Self>,
-        x: &[Self],
         y: &mut [Self],
     );
     fn conv2d_input_gradient(

@@ -107,8 +107,8 @@ const MOST_ROWS: usize = 240;
 const FEW_ROWS: usize = 96;
 /// Weights up to which they stay in cache while the rows go by.
 const SMALL_WEIGHTS: usize = 1 << 18;
-/// Most columns of a task when there are few rows, and what they are a multiple of: every instruction set's widest panel.
-const COLUMN_BLOCK: [usize; 2] = [64, 32];
+/// Most columns of a task when there are few rows, about.
+const COLUMN_BLOCK: usize = 64;
 /// Tasks are whole tiles of every instruction set.
 const ROW_STEP: usize = 24;
 /// Multiplications below which a task is not worth its start.
@@ -126,7 +126,7 @@ fn multiply<I: Element, O: Element>(
     let rows = window.rows();
     let row_length = weights[0].columns * weights.len();
     let row_work = (window.columns() * row_length).max(1);
-    let columns = column_block(rows, weights);
+    let columns = column_block(isa, rows, weights);
     let block = match columns {
         Some(_) => rows,
         None => rows.div_ceil(MANY).max(SMALL_TASK / row_work).next_multiple_of(ROW_STEP).min(MOST_ROWS),
@@ -146,36 +146,36 @@ fn multiply<I: Element, O: Element>(
     }
 }
 
-/// Columns of a task, where a product is cut by its columns.
-fn column_block(rows: usize, weights: &[Packed]) -> Option<usize> {
+/// Columns of a task, whole panels, where a product is cut by its columns.
+fn column_block(isa: Isa, rows: usize, weights: &[Packed]) -> Option<usize> {
     let [Packed { depth, columns, .. }] = weights else { return None };
     let most_rows = if depth * columns > SMALL_WEIGHTS { MOST_ROWS } else { FEW_ROWS };
-    let [most, step] = COLUMN_BLOCK;
+    let panel = 2 * isa.lanes();
+    let most = COLUMN_BLOCK.max(columns / 8).min(columns / 2).max(panel);
     let wanted = (SMALL_TASK / (rows * depth).max(1)).max(columns.div_ceil(MANY));
-    let most = most.max(columns / 8 / step * step).min((columns / 2).next_multiple_of(step));
-    let block = wanted.next_multiple_of(step).clamp(step, most.max(step));
+    let block = wanted.min(most).next_multiple_of(panel);
     // The fewer the rows, the more a task waits for weights from memory.
     let is_worth_it = rows * depth * columns > SMALL_TASK / 16;
     (rows <= most_rows && is_worth_it && block < *columns).then_some(block)
 }
 
-pub(crate) struct Product<'a, I, O> {
-    pub(crate) isa: Isa,
-    pub(crate) window: &'a Window,
-    pub(crate) images: &'a [I],
-    pub(crate) weights: &'a [Packed],
-    pub(crate) epilogue: &'a Epilogue<'a, O>,
+struct Product<'a, I, O> {
+    isa: Isa,
+    window: &'a Window,
+    images: &'a [I],
+    weights: &'a [Packed],
+    epilogue: &'a Epilogue<'a, O>,
 }
 
 /// The part of a product that a task computes.
 #[derive(Clone, Copy)]
-pub(crate) struct Cut {
-    pub(crate) first_row: usize,
-    pub(crate) rows: usize,
-    pub(crate) group: usize,
+struct Cut {
+    first_row: usize,
+    rows: usize,
+    group: usize,
     /// A multiple of the widest panel's columns.
-    pub(crate) first_column: usize,
-    pub(crate) columns: usize,
+    first_column: usize,
+    columns: usize,
 }
 
 impl<I: Element, O: Element> Product<'_, I, O> {
@@ -200,7 +200,7 @@ impl<I: Element, O: Element> Product<'_, I, O> {
     }
 
     /// Multiplies, and takes the sums through the epilogue in place.
-    pub(crate) fn multiply_cut(
+    fn multiply_cut(
         &self,
         cut: Cut,
         part: Option<&mut PartMoments<'_>>,

@@ -6,7 +6,7 @@
 //! around. All other windows go row by row ([`line`]).
 
 mod line;
-pub(crate) mod tile;
+mod tile;
 mod tiles;
 mod weight_gradient;
 mod window;
@@ -23,7 +23,6 @@ use crate::threads::Scratch;
 
 use window::Window;
 
-pub(crate) use tiles::padded_bias;
 pub(crate) use weight_gradient::weight_gradient;
 
 /// The tiles of a convolution, `None` where the window is not one of theirs.
@@ -55,11 +54,6 @@ macro_rules! with_window {
     };
 }
 pub(crate) use with_window;
-
-/// Whether the windows of a convolution go in tiles.
-pub(crate) fn has_tiles(conv: &Conv2d) -> bool {
-    with_window!(conv, KERNEL, STRIDE => KERNEL * STRIDE > 0, else false)
-}
 
 /// Values that the weight of a convolution takes as [`pack`] lays it out.
 pub(crate) fn packed_len(conv: &Conv2d) -> usize {

@@ -149,7 +149,8 @@ fn copy_clipped<E: Convert<T>, T: Copy + Default>(source: &[E], start: isize, ta
     }
 }
 
-/// Copies `count` rows of `length` values; short rows by hand, as a library call each would cost more.
+/// Copies `count` rows of `length` values; short rows in whole registers that may overlap, as a library call each would cost
+/// more.
 fn copy_rows<E: Convert<T>, T: Copy>(
     source: &[E],
     source_stride: usize,
@@ -161,18 +162,23 @@ fn copy_rows<E: Convert<T>, T: Copy>(
     for row in 0..count {
         let source = &source[row * source_stride..][..length];
         let target = &mut target[row * target_stride..][..length];
-        if length > 64 {
-            convert_row(source, target);
-            continue;
+        match length {
+            0..4 => target.iter_mut().zip(source).for_each(|(target, source)| *target = (*source).convert()),
+            4..8 => copy_overlapping::<E, T, 4>(source, target),
+            8..65 => copy_overlapping::<E, T, 8>(source, target),
+            _ => convert_row(source, target),
         }
-        let (source, source_rest) = source.as_chunks::<8>();
-        let (target, target_rest) = target.as_chunks_mut::<8>();
-        for (target, source) in target.iter_mut().zip(source) {
-            *target = source.map(E::convert);
-        }
-        for (target, source) in target_rest.iter_mut().zip(source_rest) {
-            *target = (*source).convert();
-        }
+    }
+}
+
+/// Copies at least `COUNT` values in pieces of `COUNT`.
+fn copy_overlapping<E: Convert<T>, T: Copy, const COUNT: usize>(source: &[E], target: &mut [T]) {
+    let pieces = target.as_chunks_mut::<COUNT>().0.iter_mut().zip(source.as_chunks::<COUNT>().0);
+    for (target, source) in pieces {
+        *target = source.map(E::convert);
+    }
+    if let (Some(target), Some(source)) = (target.last_chunk_mut::<COUNT>(), source.last_chunk::<COUNT>()) {
+        *target = source.map(E::convert);
     }
 }
 

@@ -7,6 +7,8 @@
 //! Loads are always of whole registers, which hold values of the next pixel where the channels end: weights, bias and
 //! sums by channel have room for them ([`padded`]), and so must the source.
 
+use std::ops::Range;
+
 use super::window::Window;
 use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
@@ -28,7 +30,7 @@ pub(crate) const fn padded(channels: usize) -> usize {
     channels.next_multiple_of(MAX_LANES)
 }
 
-/// What a tile sees: its first value, and values from a row, and from a pixel, to the next.
+/// What a tile sees of its channels: its first value, and values from a row, and from a pixel, to the next.
 #[derive(Clone, Copy)]
 pub(crate) struct Source<'a, E> {
     pub(crate) values: &'a [E],
@@ -38,7 +40,7 @@ pub(crate) struct Source<'a, E> {
 
 /// Where a tile's sums go.
 pub(crate) struct Target<'a, E> {
-    /// From the tile's first value on.
+    /// From the tile's first value on, all channels.
     pub(crate) values: &'a mut [E],
     /// Added before the activation; lies as the values do.
     pub(crate) shortcut: Option<&'a [E]>,
@@ -58,7 +60,6 @@ pub(crate) struct Parameters<'a> {
     pub(crate) distance: usize,
     pub(crate) bias: &'a [f32],
     pub(crate) activation: Activation,
-    pub(crate) channels: usize,
 }
 
 /// Sums over the pixels of a task, by padded channel.
@@ -81,6 +82,7 @@ pub(crate) struct Ahead<'a, I> {
 /// One tile.
 pub(crate) struct Tile<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
     pub(crate) parameters: &'a Parameters<'a>,
+    pub(crate) channels: Range<usize>,
     pub(crate) source: Source<'a, I>,
     pub(crate) target: Target<'a, O>,
     pub(crate) sums: Sums<'a>,
@@ -98,7 +100,7 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
             window.prefetch(simd, image, first, KERNEL, STRIDE);
             window.prefetch_output(simd, self.target.values);
         }
-        for channel in (0..self.parameters.channels).step_by(S::LANES) {
+        for channel in self.channels.clone().step_by(S::LANES) {
             let sums = self.sums::<S>(simd, channel);
             self.finish::<S>(simd, channel, sums);
         }
@@ -109,12 +111,13 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
     #[inline(always)]
     fn sums<S: Simd>(&self, simd: S, channel: usize) -> [[S::Vector; PIXELS]; ROWS] {
         let Self { source, parameters: &Parameters { weights, distance, bias, .. }, .. } = *self;
+        let first = channel - self.channels.start;
         let bias = simd.load(&bias[channel..]);
         let mut sums = [[bias; PIXELS]; ROWS];
         for source_row in 0..span(ROWS, KERNEL, STRIDE) {
             let mut columns = [bias; MAX_COLUMNS];
             let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
-            I::load_spaced(simd, &source.values[source_row * source.row + channel..], source.pixel, seen);
+            I::load_spaced(simd, &source.values[source_row * source.row + first..], source.pixel, seen);
             for (row, sums) in sums.iter_mut().enumerate() {
                 let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                     continue;
@@ -135,7 +138,7 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
     #[inline(always)]
     fn finish<S: Simd>(&mut self, simd: S, channel: usize, mut sums: [[S::Vector; PIXELS]; ROWS]) {
         let Self { target, parameters, .. } = self;
-        let lanes = S::LANES.min(parameters.channels - channel);
+        let lanes = S::LANES.min(self.channels.end - channel);
         if !self.sums.values.is_empty() {
             self.sums.add::<S>(simd, channel, &sums, [target.rows, target.pixels]);
         }

@@ -3,7 +3,9 @@
 //! Tiles that reach over the image's edge take their source from a small copy with zeros around it; so do those that are cut off
 //! by the output's edge, and store less, and those at the very end of an image, as registers are loaded whole.
 
-use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded, span};
+use std::ops::Range;
+
+use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded};
 use super::window::Window;
 use crate::element::Element;
 use crate::epilogue::Epilogue;
@@ -11,8 +13,9 @@ use crate::isa::Isa;
 use crate::statistics::TaskMoments;
 use crate::threads;
 
-/// Output values of a task, about.
-const TASK_VALUES: usize = 64 * 1024;
+/// Output values of a task, about: at least and at most; in between when that makes `TASKS`.
+const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
+const TASKS: usize = 8;
 
 /// Writes the whole output; `weights` is `[taps, padded channels]`.
 pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
@@ -26,10 +29,10 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
     let channels = window.channels;
     let (image_in, image_out) =
         (window.source[0] * window.source_row(), window.output[0] * window.output_row());
-    let rows = window.task_rows(TASK_VALUES);
+    let rows = window.task_rows((output.len() / TASKS).clamp(TASK_VALUES[0], TASK_VALUES[1]));
     let bias = padded_bias(channels, epilogue.bias);
     let (distance, activation) = (padded(channels), epilogue.activation);
-    let parameters = Parameters { weights, distance, bias: &bias, activation, channels };
+    let parameters = Parameters { weights, distance, bias: &bias, activation };
     let length = rows * window.output_row();
     let tasks: Vec<_> =
         output.chunks_mut(image_out).map(|output| output.chunks_mut(length)).enumerate().collect();
@@ -58,7 +61,7 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
 }
 
 /// With room behind it for whole registers.
-pub(crate) fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Vec<f32> {
+fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Vec<f32> {
     let mut padded = vec![0.0; padded(channels)];
     if let Some(bias) = bias {
         padded[..channels].copy_from_slice(bias);
@@ -87,28 +90,39 @@ impl<I: Element, O: Element> Tiles<'_, I, O> {
         let to = self.first_row + self.output.len() / row;
         let mut patch = window.patch::<I>(KERNEL, STRIDE);
         for corner @ [y, x] in window.tiles(self.first_row, to) {
-            let (source, ahead) = match window.inside(corner, to, KERNEL, STRIDE, self.isa.lanes()) {
-                Some(first) => {
-                    let source = Source { values: &image[first..], row: window.source_row(), pixel };
-                    (source, Some(Ahead { window, image, first }))
-                }
-                None => {
-                    window.copy_patch(corner, KERNEL, STRIDE, image, &mut patch);
-                    let row = span(PIXELS, KERNEL, STRIDE) * window.channels;
-                    (Source { values: &patch[..], row, pixel }, None)
-                }
-            };
             let first = (y - self.first_row) * row + x * pixel;
-            let target = Target {
-                values: &mut self.output[first..],
-                shortcut: self.shortcut.map(|values| &values[first..]),
-                row,
-                pixel,
-                rows: ROWS.min(to - y),
-                pixels: PIXELS.min(window.output[1] - x),
-            };
-            let (parameters, sums) = (self.parameters, Sums { values: self.sums, are_new: first == 0 });
-            self.isa.run(Tile::<I, O, KERNEL, STRIDE> { parameters, source, target, sums, ahead });
+            let exist = [ROWS.min(to - y), PIXELS.min(window.output[1] - x)];
+            if let Some(at) = window.inside(corner, to, KERNEL, STRIDE, self.isa.lanes()) {
+                let source = Source { values: &image[at..], row: window.source_row(), pixel };
+                let ahead = Some(Ahead { window, image, first: at });
+                self.tile::<KERNEL, STRIDE>(0..pixel, source, first, exist, ahead);
+                continue;
+            }
+            for channels in window.blocks(true) {
+                let source = window.copy_patch(corner, [KERNEL, STRIDE], &channels, image, &mut patch);
+                self.tile::<KERNEL, STRIDE>(channels, source, first, exist, None);
+            }
         }
+    }
+
+    /// The tile whose first output value is at `first`, of which so many rows and pixels exist.
+    fn tile<const KERNEL: usize, const STRIDE: usize>(
+        &mut self,
+        channels: Range<usize>,
+        source: Source<'_, I>,
+        first: usize,
+        [rows, pixels]: [usize; 2],
+        ahead: Option<Ahead<'_, I>>,
+    ) {
+        let target = Target {
+            values: &mut self.output[first..],
+            shortcut: self.shortcut.map(|values| &values[first..]),
+            row: self.window.output_row(),
+            pixel: self.window.channels,
+            rows,
+            pixels,
+        };
+        let (parameters, sums) = (self.parameters, Sums { values: self.sums, are_new: first == 0 });
+        self.isa.run(Tile::<I, O, KERNEL, STRIDE> { parameters, channels, source, target, sums, ahead });
     }
 }

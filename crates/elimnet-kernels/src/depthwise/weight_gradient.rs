@@ -70,48 +70,57 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
         let (window, [from, to]) = (self.window, self.rows);
         let (channels, all) = (window.channels, self.gradient.len());
         let mut patch = window.patch::<I>(KERNEL, STRIDE);
-        let mut gradients = vec![O::ZERO; window.loaded(ROWS * PIXELS, MAX_LANES)];
+        let mut gradients = window.patch::<O>(1, 1);
         for corner in window.tiles(from, to) {
             let at = corner[0] * window.output_row() + corner[1] * channels;
             let loaded = at + (ROWS - 1) * window.output_row() + window.loaded(PIXELS, S::LANES);
             let inside = window.inside(corner, to, KERNEL, STRIDE, S::LANES).filter(|_| loaded <= all);
-            let (source, gradient) = match inside {
-                Some(first) => {
-                    window.prefetch(simd, self.input, first, KERNEL, STRIDE);
-                    window.prefetch_output(simd, &self.gradient[at..]);
-                    let values = &self.input[first..];
-                    let source = Source { values, row: window.source_row(), pixel: channels };
-                    let values = &self.gradient[at..];
-                    (source, Source { values, row: window.output_row(), pixel: channels })
-                }
-                None => {
-                    window.copy_patch(corner, KERNEL, STRIDE, self.input, &mut patch);
-                    gradients.fill(O::ZERO);
-                    let length = PIXELS.min(window.output[1] - corner[1]) * channels;
-                    for row in 0..ROWS.min(to - corner[0]) {
-                        let values = &self.gradient[at + row * window.output_row()..][..length];
-                        gradients[row * PIXELS * channels..][..length].copy_from_slice(values);
+            if let Some(first) = inside {
+                window.prefetch(simd, self.input, first, KERNEL, STRIDE);
+                window.prefetch_output(simd, &self.gradient[at..]);
+            }
+            for block in window.blocks(inside.is_none()) {
+                let (source, gradient) = match inside {
+                    Some(first) => {
+                        let values = &self.input[first..];
+                        let source = Source { values, row: window.source_row(), pixel: channels };
+                        let values = &self.gradient[at..];
+                        (source, Source { values, row: window.output_row(), pixel: channels })
                     }
-                    let row = span(PIXELS, KERNEL, STRIDE) * channels;
-                    let source = Source { values: &patch[..], row, pixel: channels };
-                    (source, Source { values: &gradients[..], row: PIXELS * channels, pixel: channels })
+                    None => {
+                        let exist = [to, window.output[1]];
+                        (
+                            window.copy_patch(corner, [KERNEL, STRIDE], &block, self.input, &mut patch),
+                            window.copy_outputs(corner, exist, &block, self.gradient, &mut gradients),
+                        )
+                    }
+                };
+                for channel in block.clone().step_by(S::LANES) {
+                    let first = channel - block.start;
+                    let sums = &mut self.sums[channel..];
+                    add_tile::<S, I, O, KERNEL, STRIDE>(
+                        simd,
+                        source,
+                        gradient,
+                        first,
+                        padded(channels),
+                        sums,
+                    );
                 }
-            };
-            for channel in (0..channels).step_by(S::LANES) {
-                add_tile::<S, I, O, KERNEL, STRIDE>(simd, channels, source, gradient, channel, self.sums);
             }
         }
     }
 }
 
-/// Adds the products of a tile's gradients with what their windows see.
+/// Adds the products of a tile's gradients with what their windows see to `sums`, `distance` from a tap to the next; `channel`
+/// counts from the first of source and gradient.
 #[inline(always)]
 fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
     simd: S,
-    channels: usize,
     source: Source<'_, I>,
     gradient: Source<'_, O>,
     channel: usize,
+    distance: usize,
     sums: &mut [f32],
 ) {
     let zero = simd.splat(0.0);
@@ -129,7 +138,7 @@ fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: 
                 continue;
             };
             for tap_x in 0..KERNEL {
-                let sums = &mut sums[(tap_y * KERNEL + tap_x) * padded(channels) + channel..];
+                let sums = &mut sums[(tap_y * KERNEL + tap_x) * distance..];
                 let mut sum = simd.load(sums);
                 for (pixel, gradient) in gradients.iter().enumerate() {
                     sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);

@@ -1,13 +1,17 @@
 //! Where the windows of a depthwise convolution are, and which tiles cover them.
 
-use super::tile::{PIXELS, ROWS, span};
+use std::ops::Range;
+
+use super::tile::{PIXELS, ROWS, Source, padded, span};
 use crate::conv2d::Conv2d;
 use crate::element::Element;
-use crate::simd::{MAX_LANES, Simd};
+use crate::simd::Simd;
 
 /// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
 /// of the machine follows.
 const VALUES_AHEAD: usize = 2048;
+/// Channels of a patch at once, which stay in the nearest caches.
+const PATCH_CHANNELS: usize = 128;
 
 /// Where the windows are: output `(y, x)` sees the source from `(y · stride − top, x · stride − left)` on.
 #[derive(Clone, Copy)]
@@ -125,34 +129,68 @@ impl Window {
         }
     }
 
-    /// Room for [`Window::copy_patch`].
-    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Vec<E> {
-        let pixels = span(ROWS, kernel, stride) * span(PIXELS, kernel, stride);
-        vec![E::ZERO; self.loaded(pixels, MAX_LANES)]
+    /// Channels that a tile takes at once: all of them, or those of a patch.
+    pub(crate) fn blocks(&self, are_patches: bool) -> impl Iterator<Item = Range<usize>> + use<> {
+        let channels = self.channels;
+        let step = if are_patches { PATCH_CHANNELS } else { channels };
+        (0..channels).step_by(step).map(move |first| first..channels.min(first + step))
     }
 
-    /// Copies what a tile sees of `image` to `patch`, zeros where there is no image.
-    pub(crate) fn copy_patch<E: Element>(
+    /// Room for [`Window::copy_patch`] of any block.
+    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Vec<E> {
+        let pixels = span(ROWS, kernel, stride) * span(PIXELS, kernel, stride);
+        vec![E::ZERO; pixels * padded(self.channels.min(PATCH_CHANNELS))]
+    }
+
+    /// Copies what a tile sees of some channels of `image` to `patch`, zeros where there is no image; gives the tile's source.
+    pub(crate) fn copy_patch<'p, E: Element>(
         &self,
         [y, x]: [usize; 2],
-        kernel: usize,
-        stride: usize,
+        [kernel, stride]: [usize; 2],
+        channels: &Range<usize>,
         image: &[E],
-        patch: &mut [E],
-    ) {
-        let (channels, columns) = (self.channels, span(PIXELS, kernel, stride));
-        let (patch, _) = patch.split_at_mut(span(ROWS, kernel, stride) * columns * channels);
-        let first = (x * stride) as isize - self.left as isize;
-        let inside = |x: isize| x.clamp(0, self.source[1] as isize) as usize;
-        let (from, to) = (inside(first), inside(first + columns as isize));
-        for (row, patch) in patch.chunks_exact_mut(columns * channels).enumerate() {
-            patch.fill(E::ZERO);
-            let Some(y) = (y * stride + row).checked_sub(self.top).filter(|y| *y < self.source[0]) else {
+        patch: &'p mut [E],
+    ) -> Source<'p, E> {
+        let (columns, pixel) = (span(PIXELS, kernel, stride), padded(channels.len()));
+        let row = columns * pixel;
+        for (tap_y, patch) in patch.chunks_exact_mut(row).take(span(ROWS, kernel, stride)).enumerate() {
+            let Some(y) = (y * stride + tap_y).checked_sub(self.top).filter(|y| *y < self.source[0]) else {
+                patch.fill(E::ZERO);
                 continue;
             };
-            let start = (from as isize - first).clamp(0, columns as isize) as usize * channels;
-            let source = &image[y * self.source_row()..][from * channels..to * channels];
-            patch[start..][..source.len()].copy_from_slice(source);
+            let image = &image[y * self.source_row()..][..self.source_row()];
+            for (tap_x, patch) in patch.chunks_exact_mut(pixel).enumerate() {
+                let x = (x * stride + tap_x).checked_sub(self.left).filter(|x| *x < self.source[1]);
+                match x {
+                    Some(x) => patch[..channels.len()]
+                        .copy_from_slice(&image[x * self.channels..][channels.start..channels.end]),
+                    None => patch.fill(E::ZERO),
+                }
+            }
         }
+        Source { values: patch, row, pixel }
+    }
+
+    /// Copies a tile of some channels of an output-shaped `image` to `patch`, zeros from the row and column `end` on.
+    pub(crate) fn copy_outputs<'p, E: Element>(
+        &self,
+        [y, x]: [usize; 2],
+        end: [usize; 2],
+        channels: &Range<usize>,
+        image: &[E],
+        patch: &'p mut [E],
+    ) -> Source<'p, E> {
+        let pixel = padded(channels.len());
+        for (index, patch) in patch.chunks_exact_mut(pixel).take(ROWS * PIXELS).enumerate() {
+            let (y, x) = (y + index / PIXELS, x + index % PIXELS);
+            if y < end[0] && x < end[1] {
+                let values =
+                    &image[y * self.output_row() + x * self.channels..][channels.start..channels.end];
+                patch[..channels.len()].copy_from_slice(values);
+            } else {
+                patch.fill(E::ZERO);
+            }
+        }
+        Source { values: patch, row: PIXELS * pixel, pixel }
     }
 }

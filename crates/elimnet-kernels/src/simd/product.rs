@@ -71,7 +71,8 @@ impl<const ROWS: usize, const VECTORS: usize> Kernel for TileKernel<'_, ROWS, VE
         }
         for row in 0..ROWS {
             // SAFETY: the length was checked for the last row.
-            let output = unsafe { output.get_unchecked_mut(row * output_stride..row * output_stride + width) };
+            let output =
+                unsafe { output.get_unchecked_mut(row * output_stride..row * output_stride + width) };
             for vector in 0..VECTORS {
                 simd.store(sums[row][vector], &mut output[vector * S::LANES..]);
             }
