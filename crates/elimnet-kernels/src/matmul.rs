@@ -64,12 +64,13 @@ impl Kernel for Block<'_> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         assert!(self.depth <= MAX_DEPTH_BLOCK);
+        let even = Even::new::<S>(self.rows);
         let mut panels = self.panels;
         let mut column = 0;
         while column < self.columns {
             let vectors = panel_vectors(self.columns - column, S::LANES);
             let (panel, rest) = panels.split_at(self.depth * vectors * S::LANES);
-            self.multiply_panel(simd, panel, column, vectors);
+            self.multiply_panel(simd, even, panel, column, vectors);
             panels = rest;
             column += vectors * S::LANES;
         }
@@ -81,22 +82,43 @@ pub(crate) fn panel_vectors(columns: usize, lanes: usize) -> usize {
     if columns > lanes { 2 } else { 1 }
 }
 
-/// Height of the next tile when `rows` are left: as tiles are of one height where no more than need be go, or the tallest
-/// that is left.
-fn tile_rows<S: Simd>(rows: usize) -> usize {
-    let even = rows.div_ceil(rows.div_ceil(S::TILE_ROWS[0]));
-    let fitting = || S::TILE_ROWS.iter().copied().filter(|height| *height <= rows);
-    fitting().filter(|height| *height >= even).next_back().or(fitting().next()).unwrap_or(1)
+/// How many rows tiles would have if as few as possible shared them evenly.
+#[derive(Clone, Copy)]
+struct Even {
+    least: usize,
+    /// Tiles of one row more.
+    higher: usize,
+}
+
+impl Even {
+    fn new<S: Simd>(rows: usize) -> Self {
+        let tiles = rows.div_ceil(S::TILE_ROWS[0]).max(1);
+        Self { least: rows / tiles, higher: rows % tiles }
+    }
+
+    /// Height of a tile when `left` rows are: the lowest that is no lower than wanted, or the tallest that fits.
+    #[inline(always)]
+    fn height<S: Simd>(self, tile: usize, left: usize) -> usize {
+        let wanted = self.least + usize::from(tile < self.higher);
+        let mut height = 1;
+        for &available in S::TILE_ROWS.iter().rev().filter(|available| **available <= left) {
+            height = available;
+            if available >= wanted {
+                break;
+            }
+        }
+        height
+    }
 }
 
 impl Block<'_> {
-    fn multiply_panel<S: Simd>(&mut self, simd: S, panel: &[f32], column: usize, vectors: usize) {
+    fn multiply_panel<S: Simd>(&mut self, simd: S, even: Even, panel: &[f32], column: usize, vectors: usize) {
         let width = vectors * S::LANES;
-        let mut row = 0;
+        let (mut tile, mut row) = (0, 0);
         while row < self.rows {
-            let rows = tile_rows::<S>(self.rows - row);
+            let rows = even.height::<S>(tile, self.rows - row);
             if column + width <= self.columns {
-                let tile = Tile {
+                let whole = Tile {
                     left: self.left.skip_rows(row),
                     depth: self.depth,
                     panel,
@@ -104,10 +126,11 @@ impl Block<'_> {
                     output: &mut self.output[row * self.output_stride + column..],
                     output_stride: self.output_stride,
                 };
-                simd.tile(rows, vectors, tile);
+                simd.tile(rows, vectors, whole);
             } else {
                 self.multiply_edge(simd, panel, [row, column], rows, vectors);
             }
+            tile += 1;
             row += rows;
         }
     }

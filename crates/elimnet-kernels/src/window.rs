@@ -149,8 +149,7 @@ fn copy_clipped<E: Convert<T>, T: Copy + Default>(source: &[E], start: isize, ta
     }
 }
 
-/// Copies `count` rows of `length` values; short rows in whole registers that may overlap, as a library call each would cost
-/// more.
+/// Copies `count` rows of `length` values; short rows as two pieces that may overlap, as a library call each would cost more.
 fn copy_rows<E: Convert<T>, T: Copy>(
     source: &[E],
     source_stride: usize,
@@ -163,22 +162,20 @@ fn copy_rows<E: Convert<T>, T: Copy>(
         let source = &source[row * source_stride..][..length];
         let target = &mut target[row * target_stride..][..length];
         match length {
-            0..4 => target.iter_mut().zip(source).for_each(|(target, source)| *target = (*source).convert()),
-            4..8 => copy_overlapping::<E, T, 4>(source, target),
-            8..65 => copy_overlapping::<E, T, 8>(source, target),
+            4..8 => copy_ends::<E, T, 4>(source, target),
+            8..16 => copy_ends::<E, T, 8>(source, target),
+            16..32 => copy_ends::<E, T, 16>(source, target),
             _ => convert_row(source, target),
         }
     }
 }
 
-/// Copies at least `COUNT` values in pieces of `COUNT`.
-fn copy_overlapping<E: Convert<T>, T: Copy, const COUNT: usize>(source: &[E], target: &mut [T]) {
-    let pieces = target.as_chunks_mut::<COUNT>().0.iter_mut().zip(source.as_chunks::<COUNT>().0);
-    for (target, source) in pieces {
-        *target = source.map(E::convert);
-    }
-    if let (Some(target), Some(source)) = (target.last_chunk_mut::<COUNT>(), source.last_chunk::<COUNT>()) {
-        *target = source.map(E::convert);
+/// Copies the first and the last `COUNT` values.
+fn copy_ends<E: Convert<T>, T: Copy, const COUNT: usize>(source: &[E], target: &mut [T]) {
+    if let (Some(first), Some(last)) = (source.first_chunk::<COUNT>(), source.last_chunk::<COUNT>()) {
+        let (first, last) = (first.map(E::convert), last.map(E::convert));
+        target[..COUNT].copy_from_slice(&first);
+        target[source.len() - COUNT..].copy_from_slice(&last);
     }
 }
 
