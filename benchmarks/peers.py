@@ -113,10 +113,12 @@ def main():
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement, about")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--isa", choices=list(LIMITS))
+    parser.add_argument("--tools", nargs="+", help="only these, say elimnet-f32 onnxruntime-f32")
     arguments = parser.parse_args()
-    ours, lines = (OURS[:1] if arguments.isa else OURS), []
+    is_wanted = lambda tool: not arguments.tools or tool in arguments.tools
+    ours, lines = list(filter(is_wanted, OURS[:1] if arguments.isa else OURS)), []
     for mode in arguments.modes:
-        peers = [peer for peer in PEERS[mode] if not arguments.isa or peer.startswith("torch-f32")]
+        peers = [peer for peer in PEERS[mode] if is_wanted(peer) and (not arguments.isa or peer.startswith("torch-f32"))]
         for batch_size in [32] if mode == "train" else arguments.batch_sizes:
             lines += compare(arguments, mode, batch_size, arguments.networks, ours + peers)
     print("\n".join(lines), file=sys.stderr)
