@@ -1,5 +1,6 @@
 //! The innermost loop of the matrix product, for all instruction sets.
 #![allow(unsafe_code)] // bounds that are checked once for a tile, and not at every step of its depth
+#![allow(clippy::needless_range_loop)] // iterators over registers are not always taken apart into them
 
 use super::{Kernel, Simd};
 use crate::matmul::{Left, Start};
