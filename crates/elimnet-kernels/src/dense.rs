@@ -154,7 +154,7 @@ fn column_block(isa: Isa, rows: usize, weights: &[Packed]) -> Option<usize> {
     let most = COLUMN_BLOCK.max(columns / 8).min(columns / 2).max(panel);
     let wanted = (SMALL_TASK / (rows * depth).max(1)).max(columns.div_ceil(MANY));
     let block = wanted.min(most).next_multiple_of(panel);
-    // The fewer the rows, the more a task waits for weights from memory.
+    // Far below a small task: with few rows, a task takes longer to read its weights than to multiply.
     let is_worth_it = rows * depth * columns > SMALL_TASK / 16;
     (rows <= most_rows && is_worth_it && block < *columns).then_some(block)
 }
@@ -173,7 +173,7 @@ struct Cut {
     first_row: usize,
     rows: usize,
     group: usize,
-    /// A multiple of the widest panel's columns.
+    /// A multiple of the columns of two registers.
     first_column: usize,
     columns: usize,
 }

@@ -97,7 +97,6 @@ pub trait Element:
 pub(crate) trait Lanes: Sized {
     fn load<S: Simd>(simd: S, values: &[Self]) -> S::Vector;
     fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]);
-    fn load_spaced<S: Simd>(simd: S, values: &[Self], distance: usize, vectors: &mut [S::Vector]);
     fn load_partial<S: Simd>(simd: S, values: &[Self]) -> S::Vector;
     fn store_partial<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]);
 }
@@ -126,11 +125,6 @@ impl Lanes for f32 {
     #[inline(always)]
     fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
         simd.store(vector, values);
-    }
-
-    #[inline(always)]
-    fn load_spaced<S: Simd>(simd: S, values: &[Self], distance: usize, vectors: &mut [S::Vector]) {
-        simd.load_spaced(values, distance, vectors);
     }
 
     #[inline(always)]
@@ -168,11 +162,6 @@ impl Lanes for Bf16 {
     #[inline(always)]
     fn store<S: Simd>(simd: S, vector: S::Vector, values: &mut [Self]) {
         simd.store_bf16(vector, values);
-    }
-
-    #[inline(always)]
-    fn load_spaced<S: Simd>(simd: S, values: &[Self], distance: usize, vectors: &mut [S::Vector]) {
-        simd.load_bf16_spaced(values, distance, vectors);
     }
 
     #[inline(always)]

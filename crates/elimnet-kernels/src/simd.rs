@@ -22,6 +22,7 @@ pub(crate) mod dot;
 pub(crate) mod neon;
 pub(crate) mod portable;
 pub(crate) mod product;
+pub(crate) mod spaced;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 #[cfg(target_arch = "x86_64")]
@@ -41,6 +42,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Values in a register; at most [`MAX_LANES`].
     const LANES: usize;
     /// Heights of the matrix tiles that [`Simd::tile`] has, largest first, 1 last.
+    ///
+    /// Both come from `product::tiles_of_height`.
     const TILE_ROWS: &[usize];
 
     fn splat(self, value: f32) -> Self::Vector;
@@ -108,21 +111,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// As [`Simd::store`], rounded as [`Bf16::from_f32`] does.
     fn store_bf16(self, vector: Self::Vector, values: &mut [Bf16]);
 
-    /// Loads every vector, each `distance` values behind the one before; panics where the last has too few values.
-    #[inline(always)]
-    fn load_spaced(self, values: &[f32], distance: usize, vectors: &mut [Self::Vector]) {
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            *vector = self.load(&values[index * distance..]);
-        }
-    }
-    /// As [`Simd::load_spaced`], of bf16.
-    #[inline(always)]
-    fn load_bf16_spaced(self, values: &[Bf16], distance: usize, vectors: &mut [Self::Vector]) {
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            *vector = self.load_bf16(&values[index * distance..]);
-        }
-    }
-
     /// The first `LANES` elements, as f32; zeros in the lanes that `values` lacks.
     #[inline(always)]
     fn load_element<E: Element>(self, values: &[E]) -> Self::Vector {
@@ -179,13 +167,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
         let count = values.len().min(Self::LANES);
         values[..count].copy_from_slice(&lanes[..count]);
     }
-}
-
-/// Whether the last of `vectors` vectors of `lanes` values, each `distance` behind the one before, is within `values` values.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-const fn holds_spaced(values: usize, distance: usize, vectors: usize, lanes: usize) -> bool {
-    vectors == 0 || distance.saturating_mul(vectors - 1).saturating_add(lanes) <= values
 }
 
 /// Bytes that come from memory at once.

@@ -12,6 +12,7 @@ use std::ops::Range;
 use super::window::Window;
 use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
+use crate::simd::spaced::load_spaced;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Output rows and columns of a tile.
@@ -117,13 +118,13 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
         for source_row in 0..span(ROWS, KERNEL, STRIDE) {
             let mut columns = [bias; MAX_COLUMNS];
             let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
-            I::load_spaced(simd, &source.values[source_row * source.row + first..], source.pixel, seen);
+            load_spaced(simd, &source.values[source_row * source.row + first..], source.pixel, seen);
             for (row, sums) in sums.iter_mut().enumerate() {
                 let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                     continue;
                 };
                 let mut taps = [bias; KERNEL];
-                simd.load_spaced(&weights[tap_y * KERNEL * distance + channel..], distance, &mut taps);
+                load_spaced(simd, &weights[tap_y * KERNEL * distance + channel..], distance, &mut taps);
                 for (tap_x, tap) in taps.iter().enumerate() {
                     for (pixel, sum) in sums.iter_mut().enumerate() {
                         *sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *tap, *sum);

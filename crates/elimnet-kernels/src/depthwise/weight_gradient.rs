@@ -10,6 +10,7 @@ use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
+use crate::simd::spaced::load_spaced;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::threads::{MANY, Scratch, add_parts};
 
@@ -127,12 +128,12 @@ fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: 
     let mut gradients = [[zero; PIXELS]; ROWS];
     for (row, gradients) in gradients.iter_mut().enumerate() {
         let values = &gradient.values[row * gradient.row + channel..];
-        O::load_spaced(simd, values, gradient.pixel, gradients);
+        load_spaced(simd, values, gradient.pixel, gradients);
     }
     for source_row in 0..span(ROWS, KERNEL, STRIDE) {
         let mut columns = [zero; MAX_COLUMNS];
         let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
-        I::load_spaced(simd, &source.values[source_row * source.row + channel..], source.pixel, seen);
+        load_spaced(simd, &source.values[source_row * source.row + channel..], source.pixel, seen);
         for (row, gradients) in gradients.iter().enumerate() {
             let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                 continue;

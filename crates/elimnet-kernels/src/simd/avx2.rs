@@ -3,8 +3,8 @@
 
 use std::arch::x86_64::*;
 
-use super::product::{Tile, with_tile_kernel};
-use super::{CACHE_LINE, Kernel, Simd, holds_spaced};
+use super::product::tiles_of_height;
+use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 
 /// Proof that AVX2 with FMA is there; [`Avx2::detect`] is the only constructor.
@@ -43,7 +43,6 @@ fn round_to_bf16(vector: __m256) -> __m256i {
 impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
-    const TILE_ROWS: &[usize] = &[6, 5, 4, 3, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -72,31 +71,6 @@ impl Simd for Avx2 {
         unsafe {
             let halves = _mm_loadu_si128(values.as_ptr().cast());
             _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
-        }
-    }
-
-    #[inline(always)]
-    fn load_spaced(self, values: &[f32], distance: usize, vectors: &mut [Self::Vector]) {
-        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: `self` proves that the instruction set is there; the length was checked for the last vector.
-            unsafe {
-                let first = values.as_ptr().add(index * distance);
-                *vector = _mm256_loadu_ps(first);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn load_bf16_spaced(self, values: &[Bf16], distance: usize, vectors: &mut [Self::Vector]) {
-        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: as above; a `Bf16` is a u16.
-            unsafe {
-                let first = values.as_ptr().add(index * distance);
-                let halves = _mm_loadu_si128(first.cast());
-                *vector = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)));
-            }
         }
     }
 
@@ -222,7 +196,5 @@ impl Simd for Avx2 {
         unsafe { run(self, kernel) }
     }
 
-    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        with_tile_kernel!(tile: rows x vectors of [6, 5, 4, 3, 2, 1], kernel => self.vectorize(kernel));
-    }
+    tiles_of_height!([6, 5, 4, 3, 2, 1], self, kernel => self.vectorize(kernel));
 }

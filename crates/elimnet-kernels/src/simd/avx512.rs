@@ -4,8 +4,8 @@
 use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::product::{Tile, with_tile_kernel};
-use super::{CACHE_LINE, Kernel, Simd, holds_spaced};
+use super::product::tiles_of_height;
+use super::{CACHE_LINE, Kernel, Simd};
 use crate::element::Bf16;
 
 /// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] and [`Avx512::detect_bf16`] are the
@@ -89,7 +89,6 @@ fn lanes_of(count: usize) -> u16 {
 impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
-    const TILE_ROWS: &[usize] = &[12, 8, 4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -118,31 +117,6 @@ impl Simd for Avx512 {
         unsafe {
             let halves = _mm256_loadu_si256(values.as_ptr().cast());
             _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
-        }
-    }
-
-    #[inline(always)]
-    fn load_spaced(self, values: &[f32], distance: usize, vectors: &mut [Self::Vector]) {
-        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: `self` proves that the instruction set is there; the length was checked for the last vector.
-            unsafe {
-                let first = values.as_ptr().add(index * distance);
-                *vector = _mm512_loadu_ps(first);
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn load_bf16_spaced(self, values: &[Bf16], distance: usize, vectors: &mut [Self::Vector]) {
-        assert!(holds_spaced(values.len(), distance, vectors.len(), Self::LANES));
-        for (index, vector) in vectors.iter_mut().enumerate() {
-            // SAFETY: as above; a `Bf16` is a u16.
-            unsafe {
-                let first = values.as_ptr().add(index * distance);
-                let halves = _mm256_loadu_si256(first.cast());
-                *vector = _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)));
-            }
         }
     }
 
@@ -300,7 +274,5 @@ impl Simd for Avx512 {
         }
     }
 
-    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        with_tile_kernel!(tile: rows x vectors of [12, 8, 4, 2, 1], kernel => self.vectorize(kernel));
-    }
+    tiles_of_height!([12, 8, 4, 2, 1], self, kernel => self.vectorize(kernel));
 }

@@ -3,7 +3,7 @@
 
 use std::arch::aarch64::*;
 
-use super::product::{Tile, with_tile_kernel};
+use super::product::tiles_of_height;
 use super::{Kernel, Simd};
 use crate::element::Bf16;
 
@@ -33,7 +33,6 @@ fn round_to_bf16(vector: float32x4_t) -> uint16x4_t {
 impl Simd for Neon {
     type Vector = float32x4_t;
     const LANES: usize = 4;
-    const TILE_ROWS: &[usize] = &[8, 4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -169,7 +168,5 @@ impl Simd for Neon {
         kernel.run(self)
     }
 
-    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        with_tile_kernel!(tile: rows x vectors of [8, 4, 2, 1], kernel => kernel.run(self));
-    }
+    tiles_of_height!([8, 4, 2, 1], self, kernel => kernel.run(self));
 }

@@ -1,7 +1,7 @@
 //! Plain arrays, for machines with none of the other instruction sets; the compiler vectorises them as far
 //! as the baseline target allows. No `unsafe`.
 
-use super::product::{Tile, with_tile_kernel};
+use super::product::tiles_of_height;
 use super::{Kernel, Simd};
 use crate::element::Bf16;
 
@@ -18,7 +18,6 @@ fn run<K: Kernel>(simd: Portable, kernel: K) -> K::Output {
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
-    const TILE_ROWS: &[usize] = &[4, 2, 1];
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {
@@ -130,7 +129,5 @@ impl Simd for Portable {
         run(self, kernel)
     }
 
-    fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>) {
-        with_tile_kernel!(tile: rows x vectors of [4, 2, 1], kernel => kernel.run(self));
-    }
+    tiles_of_height!([4, 2, 1], self, kernel => kernel.run(self));
 }

@@ -16,25 +16,29 @@ pub(crate) struct Tile<'a> {
     pub(crate) output_stride: usize,
 }
 
-/// Runs `$body` with `$kernel` as the kernel of a tile that high, for the heights that an instruction set has.
-macro_rules! with_tile_kernel {
-    ($tile:ident: $rows:ident x $vectors:ident of [$($height:literal),*], $kernel:ident => $body:expr) => {
-        match ($rows, $vectors) {
-            $(
-                ($height, 2) => {
-                    let $kernel = $crate::simd::product::TileKernel::<$height, 2>($tile);
-                    $body
-                }
-                ($height, _) => {
-                    let $kernel = $crate::simd::product::TileKernel::<$height, 1>($tile);
-                    $body
-                }
-            )*
-            _ => unreachable!("no tile of {} rows", $rows),
+/// [`Simd::TILE_ROWS`] and [`Simd::tile`] of an instruction set that has these heights and runs a `$kernel` by `$run`.
+macro_rules! tiles_of_height {
+    ([$($height:literal),*], $self:ident, $kernel:ident => $run:expr) => {
+        const TILE_ROWS: &[usize] = &[$($height),*];
+
+        fn tile($self, rows: usize, vectors: usize, tile: $crate::simd::product::Tile<'_>) {
+            match (rows, vectors) {
+                $(
+                    ($height, 2) => {
+                        let $kernel = $crate::simd::product::TileKernel::<$height, 2>(tile);
+                        $run
+                    }
+                    ($height, _) => {
+                        let $kernel = $crate::simd::product::TileKernel::<$height, 1>(tile);
+                        $run
+                    }
+                )*
+                _ => unreachable!("no tile of {rows} rows"),
+            }
         }
     };
 }
-pub(crate) use with_tile_kernel;
+pub(crate) use tiles_of_height;
 
 /// `ROWS x VECTORS` sums in registers.
 pub(crate) struct TileKernel<'a, const ROWS: usize, const VECTORS: usize>(pub(crate) Tile<'a>);
