@@ -270,7 +270,7 @@ impl Call<'_> {
             }
             Kind::MaxPool(pool) => self.map(arena, |x, y| {
                 state.taps.resize(y.len(), 0);
-                A::max_pool2d(isa, &geometry.pool(step, pool), x, y, &mut state.taps);
+                A::max_pool2d(isa, &geometry.pool(step, pool), x, y, Some(&mut state.taps));
             }),
             Kind::AvgPool(pool) => {
                 self.map(arena, |x, y| A::avg_pool2d(isa, &geometry.pool(step, pool), x, y));

@@ -145,11 +145,10 @@ impl<E: Kernels> Prepared<E> {
             (Kind::GlobalAvgPool, _) => call.global_avg_pool(slabs),
             (Kind::Scale, _) => call.scale(slabs),
             (Kind::MaxPool(pool), _) => {
-                let (pool, Slabs { pixels, vectors, taps, .. }) = (geometry.pool(step, pool), slabs);
-                taps.resize(pool.output_len(), 0);
+                let (pool, Slabs { pixels, vectors }) = (geometry.pool(step, pool), slabs);
                 match kept {
-                    Kept::Pixels => call.map(pixels, |x, y| E::max_pool2d(isa, &pool, x, y, taps)),
-                    Kept::Vector => call.map(vectors, |x, y| f32::max_pool2d(isa, &pool, x, y, taps)),
+                    Kept::Pixels => call.map(pixels, |x, y| E::max_pool2d(isa, &pool, x, y, None)),
+                    Kept::Vector => call.map(vectors, |x, y| f32::max_pool2d(isa, &pool, x, y, None)),
                 }
             }
             _ => match kept {

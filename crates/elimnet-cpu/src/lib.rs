@@ -26,9 +26,7 @@ mod slabs;
 mod stages;
 mod training;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Precision};
@@ -41,17 +39,11 @@ pub use engine::CpuEngine;
 #[derive(Clone, Debug)]
 pub struct CpuDevice {
     pool: Arc<rayon::ThreadPool>,
-    /// Held while threads are kept awake: two callers would wait for each other's threads.
-    awake: Arc<Mutex<()>>,
+    /// Held while the pool is a team: two would wait for each other's threads.
+    team: Arc<Mutex<()>>,
     isa: Isa,
     precision: Precision,
 }
-
-/// Looks for work between two of which a waiting thread lets its core rest.
-const PAUSES: usize = 4;
-
-/// How long to wait for a thread to wake up.
-const WAKING: Duration = Duration::from_micros(200);
 
 impl CpuDevice {
     /// A device of `threads` threads (0: as many as the machine has cores) and the best instruction set that is there,
@@ -82,7 +74,7 @@ impl CpuDevice {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(name).build();
         Self {
             pool: Arc::new(pool.expect("the operating system starts threads")),
-            awake: Arc::default(),
+            team: Arc::default(),
             isa,
             precision: Precision::F32,
         }
@@ -127,65 +119,10 @@ impl CpuDevice {
         self.pool.install(work)
     }
 
-    /// As [`CpuDevice::run`], while the other threads keep looking for a share of it: for layers that are done before a sleeping
-    /// thread has woken up (some 30 µs).
-    pub(crate) fn run_awake<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let Ok(_only) = self.awake.try_lock() else { return self.run(work) };
-        let watch = Watch::default();
-        self.pool.install(|| {
-            let own = rayon::current_thread_index();
-            rayon::scope(|scope| {
-                scope.spawn_broadcast(|_, context| {
-                    if Some(context.index()) != own {
-                        watch.keep();
-                    }
-                });
-                watch.begin(self.threads() - 1);
-                let _until = EndOnDrop(&watch);
-                work()
-            })
-        })
-    }
-}
-
-/// Threads that are kept awake while some work lasts.
-#[derive(Default)]
-struct Watch {
-    awake: AtomicUsize,
-    has_begun: AtomicBool,
-    has_ended: AtomicBool,
-}
-
-impl Watch {
-    /// Waits for the others to wake up, a while. Those that come later go back to sleep: they may have come from the middle of a
-    /// share of the work, waiting for another thread, and watching there would keep that share from ever being done.
-    fn begin(&self, others: usize) {
-        let start = Instant::now();
-        while self.awake.load(Ordering::Acquire) < others && start.elapsed() < WAKING {
-            std::hint::spin_loop();
-        }
-        self.has_begun.store(true, Ordering::Release);
-    }
-
-    fn keep(&self) {
-        if self.has_begun.load(Ordering::Acquire) {
-            return;
-        }
-        self.awake.fetch_add(1, Ordering::AcqRel);
-        while !self.has_ended.load(Ordering::Acquire) {
-            if rayon::yield_now() != Some(rayon::Yield::Executed) {
-                (0..PAUSES).for_each(|_| std::hint::spin_loop());
-            }
-        }
-    }
-}
-
-/// Ends the watch also where the work panics.
-struct EndOnDrop<'a>(&'a Watch);
-
-impl Drop for EndOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.has_ended.store(true, Ordering::Release);
+    /// As [`CpuDevice::run`], the threads a team: for layers that are done before rayon would have shared them out.
+    pub(crate) fn run_as_team<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        let Ok(_only) = self.team.try_lock() else { return self.run(work) };
+        elimnet_kernels::with_team(&self.pool, work)
     }
 }
 

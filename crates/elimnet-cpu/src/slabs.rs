@@ -41,8 +41,6 @@ impl Placement {
 pub(crate) struct Slabs<E> {
     pub(crate) pixels: Arena<E>,
     pub(crate) vectors: Arena<f32>,
-    /// Which pixel won in a max pooling, where nobody wants to know.
-    pub(crate) taps: Vec<u8>,
 }
 
 impl<E: Kernels> Slabs<E> {
@@ -54,7 +52,7 @@ impl<E: Kernels> Slabs<E> {
 
     /// Bytes that they take.
     pub(crate) fn bytes(&self) -> usize {
-        self.pixels.bytes() + self.vectors.bytes() + self.taps.len()
+        self.pixels.bytes() + self.vectors.bytes()
     }
 }
 

@@ -120,7 +120,7 @@ fn run_tasks<E: Element, const P: usize, const I: usize, const O: usize, const S
     }
     let tables = parameters.map(|values| Table::new(channels, values));
     let places = places(images);
-    let tasks: Vec<_> = places.iter().zip(split(outputs, &places)).collect();
+    let tasks = places.iter().zip(split(outputs, &places));
     let run = |(place, outputs): (&Place, _)| {
         let parameters = tables.each_ref().map(|table| table.of_image(place.image));
         let inputs = inputs.map(|values| &values[place.values.clone()]);

@@ -119,7 +119,7 @@ compiled! {
         d_weight: &mut [f32],
         d_bias: Option<&mut [f32]>,
     );
-    fn max_pool2d(isa: Isa, pool: &Pool2d, x: &[Self], y: &mut [Self], taps: &mut [u8]);
+    fn max_pool2d(isa: Isa, pool: &Pool2d, x: &[Self], y: &mut [Self], taps: Option<&mut [u8]>);
     fn max_pool2d_gradient(isa: Isa, pool: &Pool2d, dy: &[Self], taps: &[u8], dx: &mut [Self]);
     fn narrow(isa: Isa, values: &[f32], elements: &mut [Self]);
     fn norm_activation_backward(

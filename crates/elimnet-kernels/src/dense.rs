@@ -4,8 +4,6 @@
 //! pixels fall into `s · s` phases, each of which is touched by its own subset of the taps, so that no
 //! multiplication by a zero between the strides is done.
 
-use rayon::prelude::*;
-
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::epilogue::{Epilogue, Finish, MomentParts, PartMoments};
@@ -51,7 +49,7 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
     input_gradient: &mut [I],
 ) {
     if Phase::leave_gaps(conv) {
-        input_gradient.par_chunks_mut(threads::ELEMENTS).for_each(|values| values.fill(I::ZERO));
+        threads::for_each(input_gradient.chunks_mut(threads::ELEMENTS), &|_, values| values.fill(I::ZERO));
     }
     for (phase, weights) in Phase::reached(conv).zip(weights) {
         let window = phase_window(conv, &phase).flattened();
@@ -82,8 +80,8 @@ pub(crate) fn phase_window(conv: &Conv2d, [y, x]: &[Phase; 2]) -> Window {
 fn spread<I: Element>(conv: &Conv2d, [y, x]: &[Phase; 2], phase: &[f32], input_gradient: &mut [I]) {
     let channels = conv.in_channels;
     let image_length = conv.in_height * conv.in_width * channels;
-    let lines = phase.par_chunks(y.pixels * x.pixels * channels);
-    input_gradient.par_chunks_mut(image_length).zip(lines).for_each(|(image, phase)| {
+    let lines = phase.chunks(y.pixels * x.pixels * channels);
+    threads::for_each(input_gradient.chunks_mut(image_length).zip(lines), &|_, (image, phase)| {
         let rows = image.chunks_mut(conv.in_width * channels).skip(y.first).step_by(conv.stride[0]);
         for (row, phase) in rows.zip(phase.chunks(x.pixels * channels)) {
             let pixels = row.chunks_mut(channels).skip(x.first).step_by(conv.stride[1]);
@@ -111,8 +109,10 @@ const SMALL_WEIGHTS: usize = 1 << 18;
 const COLUMN_BLOCK: usize = 64;
 /// Tasks are whole tiles of every instruction set.
 const ROW_STEP: usize = 24;
-/// Multiplications below which a task is not worth its start.
-const SMALL_TASK: usize = 1 << 19;
+/// Multiplications below which a task of rows is not worth its start.
+const SMALL_TASK: usize = 1 << 17;
+/// The same of columns, which are put together afterwards.
+const SMALL_COLUMN_TASK: usize = 1 << 19;
 
 /// `output[row, group · columns + column] = epilogue(window row · weights[group])`
 fn multiply<I: Element, O: Element>(
@@ -138,8 +138,8 @@ fn multiply<I: Element, O: Element>(
     if let Some(columns) = columns {
         product.multiply_by_columns(columns, parts[0].as_mut(), output);
     } else {
-        let tasks = output.par_chunks_mut(block * row_length).zip(parts).enumerate();
-        tasks.for_each(|(task, (output, part))| product.multiply_rows(task * block, part, output));
+        let tasks = output.chunks_mut(block * row_length).zip(parts);
+        threads::for_each(tasks, &|task, (output, part)| product.multiply_rows(task * block, part, output));
     }
     if let Some(wanted) = epilogue.moments {
         moments.combine(|part| block.min(rows - part * block), wanted);
@@ -152,10 +152,10 @@ fn column_block(isa: Isa, rows: usize, weights: &[Packed]) -> Option<usize> {
     let most_rows = if depth * columns > SMALL_WEIGHTS { MOST_ROWS } else { FEW_ROWS };
     let panel = 2 * isa.lanes();
     let most = COLUMN_BLOCK.max(columns / 8).min(columns / 2).max(panel);
-    let wanted = (SMALL_TASK / (rows * depth).max(1)).max(columns.div_ceil(MANY));
+    let wanted = (SMALL_COLUMN_TASK / (rows * depth).max(1)).max(columns.div_ceil(MANY));
     let block = wanted.min(most).next_multiple_of(panel);
     // Far below a small task: with few rows, a task takes longer to read its weights than to multiply.
-    let is_worth_it = rows * depth * columns > SMALL_TASK / 16;
+    let is_worth_it = rows * depth * columns > SMALL_COLUMN_TASK / 16;
     (rows <= most_rows && is_worth_it && block < *columns).then_some(block)
 }
 
@@ -254,15 +254,15 @@ impl<I: Element, O: Element> Product<'_, I, O> {
         let (rows, columns) = (self.window.rows(), self.weights[0].columns);
         let mut aside = Scratch::new(rows * columns);
         let mut parts = PartMoments::split(part, columns, block);
-        let tasks = aside.par_chunks_mut(rows * block).zip(&mut parts).enumerate();
-        tasks.for_each(|(task, (sums, part))| {
+        let tasks = aside.chunks_mut(rows * block).zip(&mut parts);
+        threads::for_each(tasks, &|task, (sums, part): (&mut [f32], &mut Option<_>)| {
             let columns = sums.len() / rows;
             let cut = Cut { first_row: 0, rows, group: 0, first_column: task * block, columns };
             self.multiply_cut(cut, part.as_mut(), sums, columns);
         });
         let aside = &*aside;
         let step = (threads::ELEMENTS / columns).max(1);
-        output.par_chunks_mut(step * columns).enumerate().for_each(|(task, output)| {
+        threads::for_each(output.chunks_mut(step * columns), &|task, output| {
             for (row, output) in output.chunks_exact_mut(columns).enumerate() {
                 for (index, output) in output.chunks_mut(block).enumerate() {
                     let sums = &aside[index * rows * block..];

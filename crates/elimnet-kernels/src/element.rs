@@ -2,12 +2,10 @@
 //!
 //! Arithmetic is f32 either way: kernels widen what they load and round what they store, once.
 
-use rayon::prelude::*;
-
 use crate::isa::Isa;
 use crate::precision::Precision;
 use crate::simd::{Kernel, Simd};
-use crate::threads::ELEMENTS;
+use crate::threads::{self, ELEMENTS};
 
 /// A bfloat16 number: the upper half of an f32 (8 bits of exponent, 7 of mantissa).
 ///
@@ -193,8 +191,8 @@ pub fn narrow<E: Element>(isa: Isa, values: &[f32], elements: &mut [E]) {
 
 fn convert<A: Element, B: Element>(isa: Isa, from: &[A], to: &mut [B]) {
     assert_eq!(from.len(), to.len(), "lengths of what is converted and what it becomes");
-    let chunks = to.par_chunks_mut(ELEMENTS).zip(from.par_chunks(ELEMENTS));
-    chunks.for_each(|(to, from)| isa.run(Convert { from, to }));
+    let chunks = to.chunks_mut(ELEMENTS).zip(from.chunks(ELEMENTS));
+    threads::for_each(chunks, &|_, (to, from)| isa.run(Convert { from, to }));
 }
 
 struct Convert<'a, A, B> {

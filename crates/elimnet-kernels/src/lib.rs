@@ -2,7 +2,7 @@
 //!
 //! Activations and their gradients are f32 or [`Bf16`] ([`Element`]), parameters, statistics and arithmetic
 //! f32; images are **channels-last** (`[batch, height, width, channels]`), and nothing here knows what a
-//! network is. The kernels run on rayon's current pool; how they cut their work does not depend on the number
+//! network is. The kernels run on rayon's current pool, or on a team of its threads ([`with_team`]); how they cut their work does not depend on the number
 //! of threads, so results are bit-identical on any pool. The instruction set is a value, [`Isa`]: get one from
 //! [`Isa::detect`].
 //!
@@ -36,6 +36,7 @@ pub mod reference;
 mod simd;
 mod softmax;
 mod statistics;
+mod team;
 mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tile_gradient;
@@ -78,3 +79,4 @@ pub use pool::{
 };
 pub use softmax::{softmax, softmax_gradient};
 pub use statistics::batch_statistics;
+pub use team::with_team;

@@ -1,17 +1,12 @@
 //! Parameter updates, as torch.optim makes them, in one pass over the parameters: clipping and the running
 //! average of the weights are part of it, and all tensors of a network go in one call.
 
-use rayon::prelude::*;
-
 use crate::columns::{Pointwise, sweep};
 use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
-use crate::threads::ELEMENTS;
-
-/// Pieces of tensors that are worth a task of their own: most tensors of a network are a few hundred values.
-const PIECES_IN_TASK: usize = 8;
+use crate::threads::{self, ELEMENTS};
 
 /// The rule that a tensor is updated by.
 #[derive(Debug)]
@@ -54,8 +49,8 @@ pub struct Update<'a> {
 /// # Panics
 /// If the lengths of a tensor's parts differ or an AdamW step is zero.
 pub fn update(isa: Isa, tensors: Vec<Update<'_>>, gradient_scale: f32) {
-    let pieces: Vec<_> = tensors.into_iter().flat_map(Update::pieces).collect();
-    pieces.into_par_iter().with_min_len(PIECES_IN_TASK).for_each(|piece| piece.run(isa, gradient_scale));
+    let pieces = tensors.into_iter().flat_map(Update::pieces);
+    threads::for_each(pieces, &|_, piece| piece.run(isa, gradient_scale));
 }
 
 impl<'a> Update<'a> {

@@ -3,12 +3,10 @@
 //! Layout: for each block of the depth, for each panel, `[depth in the block][width]`; columns beyond the
 //! last are zeros, which they stay when the panels are filled again.
 
-use rayon::prelude::*;
-
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::matmul::{MAX_DEPTH_BLOCK, panel_vectors};
-use crate::threads::piece_length;
+use crate::threads::{self, piece_length};
 
 /// `depth x columns` values in panels.
 #[derive(Clone, Debug)]
@@ -48,7 +46,7 @@ impl Packed {
     pub(crate) fn fill<E: Element>(&mut self, right: Right<'_>) {
         let (columns, lanes, depth_block) = (self.columns, self.lanes, self.depth_block);
         let padded = columns.next_multiple_of(lanes);
-        self.values.par_chunks_mut(depth_block * padded).enumerate().for_each(|(block, values)| {
+        threads::for_each(self.values.chunks_mut(depth_block * padded), &|block, values| {
             let mut column = 0;
             let mut rest = values;
             let block_depth = rest.len() / padded;

@@ -3,7 +3,7 @@
 //! The gradients gather: each input pixel looks up the windows that saw it, so that rows can be made apart
 //! and no two tasks write to one place.
 
-use rayon::prelude::*;
+mod max;
 
 use crate::columns::{Pointwise, Sum, sweep};
 use crate::conv2d::{Conv2d, Padding};
@@ -12,8 +12,10 @@ use crate::element::Element;
 use crate::elementwise::Images;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
-use crate::simd::{Kernel, Simd};
-use crate::threads::Scratch;
+use crate::simd::Simd;
+use crate::threads::{self, Scratch};
+
+pub use max::{max_pool2d, max_pool2d_gradient};
 
 /// A pooling window (torch.nn.MaxPool2d, AvgPool2d, without dilation and `ceil_mode`).
 ///
@@ -92,156 +94,6 @@ impl Pool2d {
         assert_eq!(input, self.input_len(), "length of the input of {self:?}");
         assert_eq!(output, self.output_len(), "length of the output of {self:?}");
     }
-}
-
-/// Largest value of each window; padding does not count. `taps` gets where in the window it was, row by row,
-/// for the gradient.
-///
-/// As in torch, the first of equal values is taken, and the last NaN where there is one.
-///
-/// # Shapes
-/// See [`Pool2d`]; `taps` has the output's.
-///
-/// # Panics
-/// If a length is not the product of its shape, the window has more than 256 pixels, or the padding is more
-/// than half of it.
-pub fn max_pool2d<E: Element>(isa: Isa, pool: &Pool2d, input: &[E], output: &mut [E], taps: &mut [u8]) {
-    pool.check(input.len(), output.len());
-    assert_eq!(taps.len(), output.len(), "lengths of output and taps");
-    if output.is_empty() {
-        return;
-    }
-    let (height, row) = (pool.out_height(), pool.out_width() * pool.channels);
-    let image = pool.in_height * pool.in_width * pool.channels;
-    output.par_chunks_mut(row).zip(taps.par_chunks_mut(row)).enumerate().for_each(
-        |(index, (output, taps))| {
-            let image = &input[index / height * image..][..image];
-            isa.run(MaxRow { pool, image, out_y: index % height, output, taps });
-        },
-    );
-}
-
-struct MaxRow<'a, E> {
-    pool: &'a Pool2d,
-    image: &'a [E],
-    out_y: usize,
-    output: &'a mut [E],
-    taps: &'a mut [u8],
-}
-
-impl<E: Element> Kernel for MaxRow<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Self { pool, image, out_y, output, taps } = self;
-        let channels = pool.channels;
-        let pixels = output.chunks_exact_mut(channels).zip(taps.chunks_exact_mut(channels));
-        for (out_x, (output, taps)) in pixels.enumerate() {
-            output.fill(E::from_f32(f32::NEG_INFINITY));
-            let mut is_first = true;
-            for_each_tap(pool, [out_y, out_x], |tap, [y, x]| {
-                let input = &image[(y * pool.in_width + x) * channels..][..channels];
-                if std::mem::take(&mut is_first) {
-                    taps.fill(tap);
-                }
-                keep_larger(tap, input, output, taps);
-            });
-        }
-    }
-}
-
-/// Calls `visit(tap, input position)` for every pixel of a window that is in the image.
-#[inline(always)]
-fn for_each_tap(pool: &Pool2d, out: [usize; 2], mut visit: impl FnMut(u8, [usize; 2])) {
-    let position = |axis: usize, tap: usize| {
-        let size = [pool.in_height, pool.in_width][axis];
-        (out[axis] * pool.stride[axis] + tap).checked_sub(pool.padding[axis]).filter(|at| *at < size)
-    };
-    for tap_y in 0..pool.kernel[0] {
-        let Some(y) = position(0, tap_y) else { continue };
-        for tap_x in 0..pool.kernel[1] {
-            let Some(x) = position(1, tap_x) else { continue };
-            visit((tap_y * pool.kernel[1] + tap_x) as u8, [y, x]);
-        }
-    }
-}
-
-#[inline(always)]
-fn keep_larger<E: Element>(tap: u8, input: &[E], output: &mut [E], taps: &mut [u8]) {
-    for ((value, largest), largest_tap) in input.iter().zip(output).zip(taps) {
-        let is_larger = (value.to_f32() > largest.to_f32()) | value.to_f32().is_nan();
-        *largest = if is_larger { *value } else { *largest };
-        *largest_tap = if is_larger { tap } else { *largest_tap };
-    }
-}
-
-/// Gradient with respect to the input of [`max_pool2d`]; overwrites it.
-///
-/// # Panics
-/// As [`max_pool2d`].
-pub fn max_pool2d_gradient<E: Element>(
-    isa: Isa,
-    pool: &Pool2d,
-    output_gradient: &[E],
-    taps: &[u8],
-    input_gradient: &mut [E],
-) {
-    pool.check(input_gradient.len(), output_gradient.len());
-    assert_eq!(taps.len(), output_gradient.len(), "lengths of output gradient and taps");
-    if input_gradient.is_empty() {
-        return;
-    }
-    let row = pool.in_width * pool.channels;
-    let image = pool.out_height() * pool.out_width() * pool.channels;
-    input_gradient.par_chunks_mut(row).enumerate().for_each(|(index, input_gradient)| {
-        let image = index / pool.in_height * image..(index / pool.in_height + 1) * image;
-        let (output_gradient, taps) = (&output_gradient[image.clone()], &taps[image]);
-        isa.run(MaxGradientRow { pool, output_gradient, taps, in_y: index % pool.in_height, input_gradient });
-    });
-}
-
-struct MaxGradientRow<'a, E> {
-    pool: &'a Pool2d,
-    output_gradient: &'a [E],
-    taps: &'a [u8],
-    in_y: usize,
-    input_gradient: &'a mut [E],
-}
-
-impl<E: Element> Kernel for MaxGradientRow<'_, E> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        let Self { pool, in_y, .. } = self;
-        let (out_height, out_width) = (pool.out_height(), pool.out_width());
-        let mut sums = Scratch::new(pool.channels);
-        for (in_x, gradient) in self.input_gradient.chunks_exact_mut(pool.channels).enumerate() {
-            sums.fill(0.0);
-            for (tap_y, out_y) in windows(pool, 0, in_y, out_height) {
-                for (tap_x, out_x) in windows(pool, 1, in_x, out_width) {
-                    let tap = (tap_y * pool.kernel[1] + tap_x) as u8;
-                    let out = (out_y * out_width + out_x) * pool.channels;
-                    let values = self.output_gradient[out..].iter().zip(&self.taps[out..]);
-                    for (sum, (value, largest)) in sums.iter_mut().zip(values) {
-                        *sum += if *largest == tap { value.to_f32() } else { 0.0 };
-                    }
-                }
-            }
-            gradient.iter_mut().zip(&*sums).for_each(|(gradient, sum)| *gradient = E::from_f32(*sum));
-        }
-    }
-}
-
-/// The taps through which the windows along an axis see position `at`, and those windows.
-#[inline(always)]
-fn windows(pool: &Pool2d, axis: usize, at: usize, windows: usize) -> impl Iterator<Item = (usize, usize)> {
-    let (stride, padding) = (pool.stride[axis], pool.padding[axis]);
-    (0..pool.kernel[axis]).rev().filter_map(move |tap| {
-        let distance = (at + padding).checked_sub(tap)?;
-        (distance % stride == 0 && distance / stride < windows).then_some((tap, distance / stride))
-    })
 }
 
 /// Mean of each window, padding counted as zeros (torch's `count_include_pad`).
@@ -335,8 +187,8 @@ pub fn adaptive_avg_pool2d<E: Element>(pool: &AdaptivePool2d, input: &[E], outpu
         return;
     }
     let (pixels, bins) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
-    let images = input.par_chunks(pixels * pool.channels);
-    output.par_chunks_mut(bins * pool.channels).zip(images).for_each(|(output, input)| {
+    let images = output.chunks_mut(bins * pool.channels).zip(input.chunks(pixels * pool.channels));
+    threads::for_each(images, &|_, (output, input)| {
         sum_in_f32(output, |sums| {
             pool.for_each_share(|bin, share, pixel| add_share(pool.channels, share, input, pixel, sums, bin));
         });
@@ -357,8 +209,8 @@ pub fn adaptive_avg_pool2d_gradient<E: Element>(
         return input_gradient.fill(E::ZERO);
     }
     let (pixels, bins) = (pool.input[0] * pool.input[1], pool.output[0] * pool.output[1]);
-    let images = input_gradient.par_chunks_mut(pixels * pool.channels);
-    images.zip(output_gradient.par_chunks(bins * pool.channels)).for_each(|(input, output)| {
+    let images = input_gradient.chunks_mut(pixels * pool.channels);
+    threads::for_each(images.zip(output_gradient.chunks(bins * pool.channels)), &|_, (input, output)| {
         sum_in_f32(input, |sums| {
             pool.for_each_share(|bin, share, pixel| {
                 add_share(pool.channels, share, output, bin, sums, pixel)

@@ -18,11 +18,11 @@ pub(crate) mod avx2;
 pub(crate) mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod dot;
+pub(crate) mod grid;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
 pub(crate) mod portable;
 pub(crate) mod product;
-pub(crate) mod spaced;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod tiles;
 #[cfg(target_arch = "x86_64")]

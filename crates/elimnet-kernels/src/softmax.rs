@@ -1,13 +1,11 @@
 //! Softmax and its gradient.
 
-use rayon::prelude::*;
-
 use crate::columns::check_rows;
 use crate::element::Element;
 use crate::exp::exp;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
-use crate::threads::{ELEMENTS, Scratch};
+use crate::threads::{self, ELEMENTS, Scratch};
 
 /// `y = exp(x) / Σ exp(x)` over each row's channels.
 ///
@@ -20,8 +18,8 @@ pub fn softmax<E: Element>(isa: Isa, channels: usize, x: &[E], y: &mut [E]) {
     assert_eq!(x.len(), y.len(), "lengths of input and output");
     check_rows(x, channels);
     let rows = (ELEMENTS / channels).max(1) * channels;
-    let chunks = y.par_chunks_mut(rows).zip(x.par_chunks(rows));
-    chunks.for_each(|(y, x)| isa.run(Softmax { channels, x, y }));
+    let chunks = y.chunks_mut(rows).zip(x.chunks(rows));
+    threads::for_each(chunks, &|_, (y, x)| isa.run(Softmax { channels, x, y }));
 }
 
 /// `dx = y · (dy − Σ y · dy)` over each row's channels, `y` being what [`softmax`] gave.
@@ -36,8 +34,8 @@ pub fn softmax_gradient<E: Element>(isa: Isa, channels: usize, y: &[E], dy: &[E]
     assert_eq!(dy.len(), dx.len(), "lengths of the two gradients");
     check_rows(y, channels);
     let rows = (ELEMENTS / channels).max(1) * channels;
-    let chunks = dx.par_chunks_mut(rows).zip(y.par_chunks(rows)).zip(dy.par_chunks(rows));
-    chunks.for_each(|((dx, y), dy)| isa.run(SoftmaxGradient { channels, y, dy, dx }));
+    let chunks = dx.chunks_mut(rows).zip(y.chunks(rows)).zip(dy.chunks(rows));
+    threads::for_each(chunks, &|_, ((dx, y), dy)| isa.run(SoftmaxGradient { channels, y, dy, dx }));
 }
 
 struct Softmax<'a, E> {

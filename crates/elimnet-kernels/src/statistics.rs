@@ -1,11 +1,10 @@
 //! Mean and variance of each channel.
 
-use rayon::prelude::*;
-
 use crate::columns::{Pointwise, Rows, Sum, check_rows, folded, task_length};
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::simd::Simd;
+use crate::threads;
 
 /// Mean and biased variance of each channel over all rows.
 ///
@@ -26,8 +25,8 @@ pub fn batch_statistics<E: Element>(isa: Isa, x: &[E], mean: &mut [f32], varianc
     let channels = mean.len();
     check_rows(x, channels);
     assert!(!x.is_empty(), "statistics of no rows");
-    let tasks = x.par_chunks(task_length(channels, x.len()));
-    let parts: Vec<_> = tasks.map(|x| TaskMoments::of(isa, channels, x)).collect();
+    let tasks = x.chunks(task_length(channels, x.len()));
+    let parts = threads::map(tasks, &|x| TaskMoments::of(isa, channels, x));
     TaskMoments::combine(&parts, mean, variance);
 }
 

@@ -1,14 +1,16 @@
-//! How work is cut for rayon's current pool, and the buffers that the tasks reuse.
+//! How work is cut and run by several threads, and the buffers that the tasks reuse.
 //!
 //! Every cut is a function of the problem's shape alone, never of the number of threads, and sums that
 //! tasks make apart are added in the order of the tasks: the results are bit-identical on any pool.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut, Range};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::element::Bf16;
+use crate::team;
 
 /// Pieces that a large job is cut into; enough for 16 threads to stay busy to the end.
 pub(crate) const MANY: usize = 32;
@@ -107,11 +109,34 @@ pub(crate) fn piece_length(count: usize, longest: usize) -> usize {
     count.div_ceil(count.div_ceil(longest).max(1)).max(1)
 }
 
-/// What `run` makes of each item, in order.
+/// Runs `run` on each item and its number: on the threads of the team that the calling thread leads, or of rayon's current pool.
 ///
 /// Not generic over `run`: the plumbing of the tasks is compiled once for each type of item, not for each kernel.
-pub(crate) fn map<T: Send, R: Send>(items: Vec<T>, run: &(dyn Fn(T) -> R + Sync)) -> Vec<R> {
-    items.into_par_iter().map(run).collect()
+pub(crate) fn for_each<T: Send>(items: impl Iterator<Item = T>, run: &(dyn Fn(usize, T) + Sync)) {
+    run_each(items.collect(), run);
+}
+
+fn run_each<T: Send>(items: Vec<T>, run: &(dyn Fn(usize, T) + Sync)) {
+    if items.len() < 2 {
+        return items.into_iter().enumerate().for_each(|(index, item)| run(index, item));
+    }
+    let Some(team) = team::current() else {
+        return items.into_par_iter().enumerate().for_each(|(index, item)| run(index, item));
+    };
+    let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
+    team.run(items.len(), &|index| {
+        let item = items[index].lock().unwrap_or_else(PoisonError::into_inner).take();
+        item.into_iter().for_each(|item| run(index, item));
+    });
+}
+
+/// What `run` makes of each item, in order; runs as [`for_each`].
+pub(crate) fn map<T: Send, R: Send>(items: impl Iterator<Item = T>, run: &(dyn Fn(T) -> R + Sync)) -> Vec<R> {
+    let items: Vec<T> = items.collect();
+    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
+    let places = items.into_iter().zip(&mut results);
+    for_each(places, &|_, (item, result)| *result = Some(run(item)));
+    results.into_iter().flatten().collect()
 }
 
 /// Adds `parts`, one after the other, to `sum`.
@@ -120,7 +145,7 @@ pub(crate) fn add_parts(sum: &mut [f32], parts: &[f32]) {
     if length == 0 {
         return;
     }
-    sum.par_chunks_mut(ELEMENTS).enumerate().for_each(|(chunk, sum)| {
+    for_each(sum.chunks_mut(ELEMENTS), &|chunk, sum| {
         for part in parts.chunks_exact(length) {
             for (sum, value) in sum.iter_mut().zip(&part[chunk * ELEMENTS..]) {
                 *sum += value;

@@ -14,8 +14,6 @@ pub(crate) use operands::PairRows;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::band::Band;
 use crate::block::{BLOCK, Sums};
 use crate::conv2d::Conv2d;
@@ -23,7 +21,7 @@ use crate::dense::window;
 use crate::element::Bf16;
 use crate::isa::Isa;
 use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
-use crate::threads::{Scratch, piece_length};
+use crate::threads::{self, Scratch, piece_length};
 use crate::window::Window;
 
 /// Channels of the turned operand that a task takes.
@@ -50,12 +48,12 @@ pub(crate) fn weight_gradient(
     let gradient = Gradient::new(isa, unit, conv, input, output_gradient);
     let sums_length = gradient.task_blocks() * BLOCK * BLOCK;
     let mut sums = Scratch::<f32>::new(gradient.tasks() * sums_length);
-    sums.par_chunks_exact_mut(sums_length).enumerate().for_each(|(task, sums)| {
+    threads::for_each(sums.chunks_exact_mut(sums_length), &|task, sums: &mut [f32]| {
         let (blocks, _) = sums.as_chunks_mut();
         gradient.run(gradient.task(task), blocks);
     });
     let filter = weight_gradient.len() / conv.out_channels;
-    weight_gradient.par_chunks_exact_mut(filter).enumerate().for_each(|(channel, filter)| {
+    threads::for_each(weight_gradient.chunks_exact_mut(filter), &|channel, filter| {
         gradient.collect(channel, &sums, filter);
     });
 }

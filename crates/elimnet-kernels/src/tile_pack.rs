@@ -3,15 +3,13 @@
 //! Layout: for each panel of 32 columns, for each step of 32 depths, two tiles of 16 columns:
 //! `[16 pairs of depths][16 columns][2]`. What is beyond the matrix is zero.
 
-use rayon::prelude::*;
-
 use crate::block::BLOCK;
 use crate::element::Bf16;
 use crate::isa::Isa;
 use crate::pack::Right;
 use crate::simd::tiles::{Operand, STEP, TILE};
 use crate::simd::{Kernel, Simd};
-use crate::threads::{Scratch, first_on_a_line};
+use crate::threads::{self, Scratch, first_on_a_line};
 
 /// Values of a tile.
 const TILE_LENGTH: usize = TILE * STEP;
@@ -76,8 +74,8 @@ impl TilePanels {
         if length == 0 {
             return;
         }
-        let panels = self.values[first..first + length].par_chunks_mut(panel_length).enumerate();
-        panels.for_each(|(panel, packed)| {
+        let panels = self.values[first..first + length].chunks_mut(panel_length);
+        threads::for_each(panels, &|panel, packed| {
             let columns = panel * BLOCK..columns.min((panel + 1) * BLOCK);
             match right {
                 Right::Transposed(values) => pack_columns(isa, values, depth, columns, packed),

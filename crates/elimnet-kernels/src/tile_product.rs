@@ -12,8 +12,6 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::band::Band;
 use crate::block::BLOCK;
 use crate::conv2d::Conv2d;
@@ -67,7 +65,7 @@ pub(crate) fn input_gradient<I: Element>(
     input_gradient: &mut [I],
 ) {
     if Phase::leave_gaps(conv) {
-        input_gradient.par_chunks_mut(threads::ELEMENTS).for_each(|values| values.fill(I::ZERO));
+        threads::for_each(input_gradient.chunks_mut(threads::ELEMENTS), &|_, values| values.fill(I::ZERO));
     }
     let channels = conv.in_channels;
     let length = conv.in_width * channels;
@@ -178,10 +176,8 @@ fn multiply<O: Element>(
         job.multiply_by_columns(cut.columns, tasks, task, &mut moments, output);
     } else {
         let image_length = lines.count * lines.length * if bands > 1 { 1 } else { cut.images };
-        let outputs: Vec<_> =
-            output.chunks_mut(image_length).flat_map(|image| image.chunks_mut(task_length)).collect();
-        let tasks = outputs.into_par_iter().zip(moments.parts(tasks)).enumerate();
-        tasks.for_each(|(index, (output, part))| {
+        let outputs = output.chunks_mut(image_length).flat_map(|image| image.chunks_mut(task_length));
+        threads::for_each(outputs.zip(moments.parts(tasks)), &|index, (output, part)| {
             let (images, lines) = task(index);
             job.run(images, lines, 0..channels, part, None, output);
         });
@@ -265,8 +261,7 @@ impl<O: Element> Job<'_, O> {
         let mut aside = Scratch::<O>::new(tasks * cuts * longest);
         let mut parts = moments.parts(tasks);
         let parts = parts.iter_mut().flat_map(|part| PartMoments::split(part.as_mut(), channels, columns));
-        let parts: Vec<_> = parts.collect();
-        aside.par_chunks_mut(longest).zip(parts).enumerate().for_each(|(index, (output, part))| {
+        threads::for_each(aside.chunks_mut(longest).zip(parts), &|index, (output, part)| {
             let (images, lines) = task(index / cuts);
             let first = index % cuts * columns;
             let columns = first..channels.min(first + columns);

@@ -4,14 +4,12 @@
 //! channels. How many parts the pixels are cut in depends on the shape alone, and the parts are added in
 //! order, so that the sum is the same on any number of threads.
 
-use rayon::prelude::*;
-
 use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, MAX_DEPTH_BLOCK, Start, panel_vectors};
-use crate::threads::{MANY, Scratch, add_parts, piece_length, pieces};
+use crate::threads::{self, MANY, Scratch, add_parts, piece_length, pieces};
 use crate::window::Window;
 
 /// Output channels of a task: each task gathers the patches again, for this many rows of the gradient.
@@ -38,7 +36,7 @@ pub(crate) fn dense<I: Element, O: Element>(
     for (pixels, output) in pixels.iter().zip(outputs) {
         gradient.cut_channels(output, |task| tasks.push((pixels.clone(), task)));
     }
-    tasks.into_par_iter().for_each(|(pixels, task)| gradient.sum_pixels(pixels, task));
+    threads::for_each(tasks.into_iter(), &|_, (pixels, task)| gradient.sum_pixels(pixels, task));
     add_parts(weight_gradient, &others[..(pixels.len() - 1) * conv.weight_len()]);
 }
 

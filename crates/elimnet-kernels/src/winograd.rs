@@ -17,8 +17,6 @@ mod unit;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::block::{BLOCK, FinishBlock, finish};
 use crate::conv2d::Conv2d;
 use crate::element::Element;
@@ -28,7 +26,7 @@ use crate::isa::Isa;
 use crate::pack::Right;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::tiles::TileUnit;
-use crate::threads::{Scratch, piece_length, pieces};
+use crate::threads::{self, Scratch, piece_length, pieces};
 use crate::window::Window;
 
 pub(crate) use gradient::weight_gradient;
@@ -97,7 +95,7 @@ pub(crate) fn fill<M: Send>(
     pack: impl Fn(&mut M, Right<'_>) + Sync,
 ) {
     let channels = conv.in_channels;
-    matrices.par_iter_mut().enumerate().for_each(|(place, matrix)| {
+    threads::for_each(matrices.iter_mut(), &|place, matrix| {
         let mut values = Scratch::<f32>::new(conv.out_channels * channels);
         // The gradient of the input slides the filter turned by half a circle: its rows and columns change places.
         let turned = |index: usize| match pass {
@@ -142,8 +140,8 @@ pub(crate) fn multiply<U: Unit, O: Element>(
         rest = others;
     }
     let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(tasks), channels);
-    let work = outputs.into_par_iter().zip(moments.parts(tasks)).enumerate();
-    work.for_each(|(index, (output, part))| product.run(task(index), part, output));
+    let work = outputs.into_iter().zip(moments.parts(tasks));
+    threads::for_each(work, &|index, (output, part)| product.run(task(index), part, output));
     if let Some(wanted) = epilogue.moments {
         moments.combine(pixels, wanted);
     }

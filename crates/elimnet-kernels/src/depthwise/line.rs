@@ -2,14 +2,12 @@
 //! pixels at a time. The gradient to the input is the same walk with other taps: with stride `s`, the pixels
 //! of a row fall into `s` phases with taps of their own.
 
-use rayon::prelude::*;
-
 use super::tile::padded;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::simd::{Kernel, Simd};
-use crate::threads::ELEMENTS;
+use crate::threads::{self, ELEMENTS};
 
 /// Pixels that share the loads of the weights.
 const PIXELS: usize = 4;
@@ -106,7 +104,7 @@ fn gradient_columns(conv: &Conv2d, phase: usize) -> Vec<(usize, isize)> {
 /// Calls `write(row, values)` for every row, in tasks of several.
 fn for_each_row<E: Element>(values: &mut [E], row_length: usize, write: impl Fn(usize, &mut [E]) + Sync) {
     let rows = (ELEMENTS / row_length).max(1);
-    values.par_chunks_mut(rows * row_length).enumerate().for_each(|(task, values)| {
+    threads::for_each(values.chunks_mut(rows * row_length), &|task, values| {
         for (row, values) in values.chunks_exact_mut(row_length).enumerate() {
             write(task * rows + row, values);
         }

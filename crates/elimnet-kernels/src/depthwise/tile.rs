@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::window::Window;
 use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
-use crate::simd::spaced::load_spaced;
+use crate::simd::grid::{Grid, GridMut, Shape};
 use crate::simd::{Kernel, MAX_LANES, Simd};
 
 /// Output rows and columns of a tile.
@@ -37,6 +37,14 @@ pub(crate) struct Source<'a, E> {
     pub(crate) values: &'a [E],
     pub(crate) row: usize,
     pub(crate) pixel: usize,
+}
+
+impl<'a, E: Element> Source<'a, E> {
+    /// Rows and columns of it, whose places have `width` values.
+    #[inline(always)]
+    pub(crate) fn grid(&self, [rows, columns]: [usize; 2], width: usize) -> Grid<'a, E> {
+        Grid::new(self.values, Shape { rows, columns, row: self.row, column: self.pixel, width })
+    }
 }
 
 /// Where a tile's sums go.
@@ -101,49 +109,77 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
             window.prefetch(simd, image, first, KERNEL, STRIDE);
             window.prefetch_output(simd, self.target.values);
         }
-        for channel in self.channels.clone().step_by(S::LANES) {
-            let sums = self.sums::<S>(simd, channel);
-            self.finish::<S>(simd, channel, sums);
+        let (start, width) = (self.channels.start, self.channels.len());
+        let whole = width.next_multiple_of(S::LANES);
+        let Parameters { weights, distance, bias, .. } = *self.parameters;
+        let operands = Operands {
+            source: self.source.grid([ROWS, PIXELS].map(|outputs| span(outputs, KERNEL, STRIDE)), whole),
+            weights: {
+                let (row, column) = (KERNEL * distance, distance);
+                let shape = Shape { rows: KERNEL, columns: KERNEL, row, column, width: whole };
+                Grid::new(&weights[start..], shape)
+            },
+            bias: &bias[start..],
+        };
+        let mut first = 0;
+        while first < width {
+            let mut sums = operands.sums::<S, KERNEL, STRIDE>(simd, first);
+            self.complete::<S>(simd, start + first, &mut sums);
+            if first + S::LANES <= width {
+                self.target.store::<S>(simd, start + first, &sums);
+            } else {
+                self.target.store_lanes::<S>(simd, start + first..self.channels.end, &sums);
+            }
+            first += S::LANES;
         }
     }
 }
 
-impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, I, O, KERNEL, STRIDE> {
+/// What a register's sums are made of, from the first of a tile's channels on.
+struct Operands<'a, I> {
+    source: Grid<'a, I>,
+    weights: Grid<'a, f32>,
+    bias: &'a [f32],
+}
+
+type TileSums<S> = [[<S as Simd>::Vector; PIXELS]; ROWS];
+
+impl<I: Element> Operands<'_, I> {
     #[inline(always)]
-    fn sums<S: Simd>(&self, simd: S, channel: usize) -> [[S::Vector; PIXELS]; ROWS] {
-        let Self { source, parameters: &Parameters { weights, distance, bias, .. }, .. } = *self;
-        let first = channel - self.channels.start;
-        let bias = simd.load(&bias[channel..]);
+    fn sums<S: Simd, const KERNEL: usize, const STRIDE: usize>(&self, simd: S, first: usize) -> TileSums<S> {
+        let bias = simd.load(&self.bias[first..]);
         let mut sums = [[bias; PIXELS]; ROWS];
         for source_row in 0..span(ROWS, KERNEL, STRIDE) {
             let mut columns = [bias; MAX_COLUMNS];
-            let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
-            load_spaced(simd, &source.values[source_row * source.row + first..], source.pixel, seen);
+            for (column, value) in columns.iter_mut().enumerate().take(span(PIXELS, KERNEL, STRIDE)) {
+                *value = self.source.load(simd, [source_row, column], first);
+            }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
                     continue;
                 };
-                let mut taps = [bias; KERNEL];
-                load_spaced(simd, &weights[tap_y * KERNEL * distance + channel..], distance, &mut taps);
-                for (tap_x, tap) in taps.iter().enumerate() {
+                for tap_x in 0..KERNEL {
+                    let tap = self.weights.load(simd, [tap_y, tap_x], first);
                     for (pixel, sum) in sums.iter_mut().enumerate() {
-                        *sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *tap, *sum);
+                        *sum = simd.mul_add(columns[pixel * STRIDE + tap_x], tap, *sum);
                     }
                 }
             }
         }
         sums
     }
+}
 
+impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, I, O, KERNEL, STRIDE> {
     /// Takes the sums of a register's channels through the epilogue.
     #[inline(always)]
-    fn finish<S: Simd>(&mut self, simd: S, channel: usize, mut sums: [[S::Vector; PIXELS]; ROWS]) {
+    fn complete<S: Simd>(&mut self, simd: S, channel: usize, sums: &mut TileSums<S>) {
         let Self { target, parameters, .. } = self;
-        let lanes = S::LANES.min(self.channels.end - channel);
         if !self.sums.values.is_empty() {
-            self.sums.add::<S>(simd, channel, &sums, [target.rows, target.pixels]);
+            self.sums.add::<S>(simd, channel, sums, [target.rows, target.pixels]);
         }
         if let Some(shortcut) = target.shortcut {
+            let lanes = S::LANES.min(self.channels.end - channel);
             for (row, sums) in sums.iter_mut().enumerate().take(target.rows) {
                 for (pixel, sum) in sums.iter_mut().enumerate().take(target.pixels) {
                     let first = row * target.row + pixel * target.pixel + channel;
@@ -152,16 +188,39 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
             }
         }
         with_function!(parameters.activation, function => {
-            for sums in &mut sums {
+            for sums in sums {
                 for sum in sums {
                     *sum = function.value::<S, O>(simd, *sum);
                 }
             }
         });
-        for (row, sums) in sums.iter().enumerate().take(target.rows) {
-            for (pixel, sum) in sums.iter().enumerate().take(target.pixels) {
-                let first = row * target.row + pixel * target.pixel + channel;
-                simd.store_element(*sum, &mut target.values[first..first + lanes]);
+    }
+}
+
+impl<E: Element> Target<'_, E> {
+    /// Writes a whole register's channels.
+    #[inline(always)]
+    fn store<S: Simd>(&mut self, simd: S, channel: usize, sums: &TileSums<S>) {
+        if [self.rows, self.pixels] != [ROWS, PIXELS] {
+            return self.store_lanes::<S>(simd, channel..channel + S::LANES, sums);
+        }
+        let (row, column) = (self.row, self.pixel);
+        let shape = Shape { rows: ROWS, columns: PIXELS, row, column, width: S::LANES };
+        let mut grid = GridMut::new(&mut self.values[channel..], shape);
+        for (row, sums) in sums.iter().enumerate() {
+            for (pixel, sum) in sums.iter().enumerate() {
+                grid.store(simd, *sum, [row, pixel], 0);
+            }
+        }
+    }
+
+    /// Writes some channels of the rows and pixels that exist.
+    #[inline(always)]
+    fn store_lanes<S: Simd>(&mut self, simd: S, channels: Range<usize>, sums: &TileSums<S>) {
+        for (row, sums) in sums.iter().enumerate().take(self.rows) {
+            for (pixel, sum) in sums.iter().enumerate().take(self.pixels) {
+                let place = row * self.row + pixel * self.pixel;
+                simd.store_element(*sum, &mut self.values[place + channels.start..place + channels.end]);
             }
         }
     }
@@ -170,13 +229,7 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, 
 impl Sums<'_> {
     /// Adds the first rows and pixels of a tile.
     #[inline(always)]
-    fn add<S: Simd>(
-        &mut self,
-        simd: S,
-        channel: usize,
-        tile: &[[S::Vector; PIXELS]; ROWS],
-        [rows, pixels]: [usize; 2],
-    ) {
+    fn add<S: Simd>(&mut self, simd: S, channel: usize, tile: &TileSums<S>, [rows, pixels]: [usize; 2]) {
         let third = self.values.len() / 3;
         let (pivots, sums) = self.values.split_at_mut(third);
         let (sums, squares) = sums.split_at_mut(third);

@@ -15,7 +15,7 @@ use crate::threads;
 
 /// Output values of a task, about: at least and at most; in between when that makes `TASKS`.
 const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
-const TASKS: usize = 8;
+const TASKS: usize = 16;
 
 /// Writes the whole output; `weights` is `[taps, padded channels]`.
 pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
@@ -54,7 +54,7 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
         tiles.run::<KERNEL, STRIDE>();
         TaskMoments::around_pivots(count / channels, channels, &sums)
     };
-    let parts = threads::map(tasks.collect(), &run);
+    let parts = threads::map(tasks, &run);
     if let Some(moments) = epilogue.moments {
         TaskMoments::combine(&parts, moments.mean, moments.variance);
     }

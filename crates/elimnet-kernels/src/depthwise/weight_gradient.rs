@@ -1,8 +1,6 @@
 //! Gradient of a depthwise convolution to its weight: the products of each output pixel's gradient with what
 //! its window sees, summed over all pixels.
 
-use rayon::prelude::*;
-
 use super::line::source_rows;
 use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, padded, span};
 use super::window::Window;
@@ -10,9 +8,9 @@ use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::simd::spaced::load_spaced;
+use crate::simd::grid::{Grid, GridMut, Shape};
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::threads::{MANY, Scratch, add_parts};
+use crate::threads::{self, MANY, Scratch, add_parts};
 
 /// Overwrites `weight_gradient` `[channels, taps]`.
 pub(crate) fn weight_gradient<I: Element, O: Element>(
@@ -31,7 +29,7 @@ pub(crate) fn weight_gradient<I: Element, O: Element>(
     // Images, and pieces of their rows.
     let pieces = window.output[0].div_ceil(rows);
     let mut sums = Scratch::new(conv.batch * pieces * length);
-    sums.par_chunks_exact_mut(length).enumerate().for_each(|(task, sums)| {
+    threads::for_each(sums.chunks_exact_mut(length), &|task, sums: &mut [f32]| {
         sums.fill(0.0);
         let (image, first_row) = (task / pieces, task % pieces * rows);
         let to = (first_row + rows).min(window.output[0]);
@@ -96,55 +94,56 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
                         )
                     }
                 };
-                for channel in block.clone().step_by(S::LANES) {
-                    let first = channel - block.start;
-                    let sums = &mut self.sums[channel..];
-                    add_tile::<S, I, O, KERNEL, STRIDE>(
-                        simd,
-                        source,
-                        gradient,
-                        first,
-                        padded(channels),
-                        sums,
-                    );
+                let width = block.len().next_multiple_of(S::LANES);
+                let (row, column) = (KERNEL * padded(channels), padded(channels));
+                let shape = Shape { rows: KERNEL, columns: KERNEL, row, column, width };
+                let mut tile = TileGradient {
+                    source: source.grid([ROWS, PIXELS].map(|outputs| span(outputs, KERNEL, STRIDE)), width),
+                    gradient: gradient.grid([ROWS, PIXELS], width),
+                    sums: GridMut::new(&mut self.sums[block.start..], shape),
+                };
+                for first in (0..width).step_by(S::LANES) {
+                    tile.add::<S, KERNEL, STRIDE>(simd, first);
                 }
             }
         }
     }
 }
 
-/// Adds the products of a tile's gradients with what their windows see to `sums`, `distance` from a tap to the next; `channel`
-/// counts from the first of source and gradient.
-#[inline(always)]
-fn add_tile<S: Simd, I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
-    simd: S,
-    source: Source<'_, I>,
-    gradient: Source<'_, O>,
-    channel: usize,
-    distance: usize,
-    sums: &mut [f32],
-) {
-    let zero = simd.splat(0.0);
-    let mut gradients = [[zero; PIXELS]; ROWS];
-    for (row, gradients) in gradients.iter_mut().enumerate() {
-        let values = &gradient.values[row * gradient.row + channel..];
-        load_spaced(simd, values, gradient.pixel, gradients);
-    }
-    for source_row in 0..span(ROWS, KERNEL, STRIDE) {
-        let mut columns = [zero; MAX_COLUMNS];
-        let seen = &mut columns[..span(PIXELS, KERNEL, STRIDE)];
-        load_spaced(simd, &source.values[source_row * source.row + channel..], source.pixel, seen);
-        for (row, gradients) in gradients.iter().enumerate() {
-            let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
-                continue;
-            };
-            for tap_x in 0..KERNEL {
-                let sums = &mut sums[(tap_y * KERNEL + tap_x) * distance..];
-                let mut sum = simd.load(sums);
-                for (pixel, gradient) in gradients.iter().enumerate() {
-                    sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
+/// From a tile's first channel on: what its windows see, its gradients, and the sums that get their products.
+struct TileGradient<'a, I, O> {
+    source: Grid<'a, I>,
+    gradient: Grid<'a, O>,
+    sums: GridMut<'a, f32>,
+}
+
+impl<I: Element, O: Element> TileGradient<'_, I, O> {
+    /// One register's channels.
+    #[inline(always)]
+    fn add<S: Simd, const KERNEL: usize, const STRIDE: usize>(&mut self, simd: S, first: usize) {
+        let zero = simd.splat(0.0);
+        let mut gradients = [[zero; PIXELS]; ROWS];
+        for (row, gradients) in gradients.iter_mut().enumerate() {
+            for (pixel, gradient) in gradients.iter_mut().enumerate() {
+                *gradient = self.gradient.load(simd, [row, pixel], first);
+            }
+        }
+        for source_row in 0..span(ROWS, KERNEL, STRIDE) {
+            let mut columns = [zero; MAX_COLUMNS];
+            for (column, value) in columns.iter_mut().enumerate().take(span(PIXELS, KERNEL, STRIDE)) {
+                *value = self.source.load(simd, [source_row, column], first);
+            }
+            for (row, gradients) in gradients.iter().enumerate() {
+                let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
+                    continue;
+                };
+                for tap_x in 0..KERNEL {
+                    let mut sum = self.sums.load(simd, [tap_y, tap_x], first);
+                    for (pixel, gradient) in gradients.iter().enumerate() {
+                        sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
+                    }
+                    self.sums.store(simd, sum, [tap_y, tap_x], first);
                 }
-                simd.store(sum, sums);
             }
         }
     }

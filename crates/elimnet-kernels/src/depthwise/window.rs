@@ -142,7 +142,8 @@ impl Window {
         vec![E::ZERO; pixels * padded(self.channels.min(PATCH_CHANNELS))]
     }
 
-    /// Copies what a tile sees of some channels of `image` to `patch`, zeros where there is no image; gives the tile's source.
+    /// Copies what a tile sees of some channels of `image` to `patch`, zeros where there is no image; gives the tile's source. A
+    /// corner's blocks of channels come in their order.
     pub(crate) fn copy_patch<'p, E: Element>(
         &self,
         [y, x]: [usize; 2],
@@ -151,11 +152,15 @@ impl Window {
         image: &[E],
         patch: &'p mut [E],
     ) -> Source<'p, E> {
-        let (columns, pixel) = (span(PIXELS, kernel, stride), padded(channels.len()));
+        let (columns, pixel) = (span(PIXELS, kernel, stride), padded(self.channels.min(PATCH_CHANNELS)));
+        // The zeros of the first block's patch are still there.
+        let is_first = channels.start == 0;
         let row = columns * pixel;
         for (tap_y, patch) in patch.chunks_exact_mut(row).take(span(ROWS, kernel, stride)).enumerate() {
             let Some(y) = (y * stride + tap_y).checked_sub(self.top).filter(|y| *y < self.source[0]) else {
-                patch.fill(E::ZERO);
+                if is_first {
+                    patch.fill(E::ZERO);
+                }
                 continue;
             };
             let image = &image[y * self.source_row()..][..self.source_row()];
@@ -164,7 +169,8 @@ impl Window {
                 match x {
                     Some(x) => patch[..channels.len()]
                         .copy_from_slice(&image[x * self.channels..][channels.start..channels.end]),
-                    None => patch.fill(E::ZERO),
+                    None if is_first => patch.fill(E::ZERO),
+                    None => {}
                 }
             }
         }

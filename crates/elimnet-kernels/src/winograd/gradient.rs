@@ -9,8 +9,6 @@ mod vectors;
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::transform::{GatherFilter, Pixels, TransformGradient, TransformPixels};
 use super::{PAD, PLACES, Run, SIDE, Tiling};
 use crate::block::{BLOCK, Sums};
@@ -18,7 +16,7 @@ use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::threads::{Scratch, Stored, piece_length, pieces};
+use crate::threads::{self, Scratch, Stored, piece_length, pieces};
 
 /// Output channels of a task.
 const CHANNELS: usize = 128;
@@ -87,12 +85,12 @@ pub(crate) fn weight_gradient<U: Operands>(
     let gradient = Gradient::new(isa, unit, conv, input, output_gradient);
     let length = gradient.task_length();
     let mut sums = Scratch::<f32>::new(gradient.tasks() * length);
-    sums.par_chunks_exact_mut(length).enumerate().for_each(|(task, sums)| {
+    threads::for_each(sums.chunks_exact_mut(length), &|task, sums: &mut [f32]| {
         let (blocks, _) = sums.as_chunks_mut();
         gradient.run(gradient.task(task), blocks);
     });
-    let filters = weight_gradient.par_chunks_exact_mut(9 * conv.in_channels).enumerate();
-    filters.for_each(|(channel, filter)| gradient.collect(channel, &sums, filter));
+    let filters = weight_gradient.chunks_exact_mut(9 * conv.in_channels);
+    threads::for_each(filters, &|channel, filter| gradient.collect(channel, &sums, filter));
 }
 
 pub(crate) struct Gradient<'a, U: Operands> {

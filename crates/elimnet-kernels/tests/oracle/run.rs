@@ -1,6 +1,6 @@
 //! Inputs, and every way to run a kernel.
 
-use elimnet_kernels::Isa;
+use elimnet_kernels::{Isa, with_team};
 
 /// Pseudo-random numbers (SplitMix64), the same on every machine.
 pub(crate) struct Numbers(u64);
@@ -33,16 +33,18 @@ pub(crate) fn widen(values: &[f32]) -> Vec<f64> {
     values.iter().map(|&value| f64::from(value)).collect()
 }
 
-/// Runs `kernel` on every instruction set, on one and on three threads; checks that the thread count changes
-/// no bit, and gives what each instruction set made, by name.
+/// Runs `kernel` on every instruction set, on one and on three threads and on a team of three; checks that the thread count
+/// changes no bit, and gives what each instruction set made, by name.
 pub(crate) fn on_every_isa(kernel: impl Fn(Isa) -> Vec<f32> + Sync) -> Vec<(&'static str, Vec<f32>)> {
     let pools = [1, 3].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
     Isa::available()
         .into_iter()
         .map(|isa| {
             let [one, three] = pools.each_ref().map(|pool| pool.install(|| kernel(isa)));
+            let team = with_team(&pools[1], || kernel(isa));
             let bits = |values: &[f32]| values.iter().map(|value| value.to_bits()).collect::<Vec<_>>();
             assert!(bits(&one) == bits(&three), "{isa}: three threads change the result");
+            assert!(bits(&one) == bits(&team), "{isa}: a team changes the result");
             (isa.name(), one)
         })
         .collect()
