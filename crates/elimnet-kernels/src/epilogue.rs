@@ -209,8 +209,13 @@ impl<E: Element> Finish<'_, '_, E> {
             isa.run(ColumnMoments { rows, stride, part: part.channels(first..first + self.columns) });
         }
         if let Some(shortcut) = self.shortcut {
-            let (sums, stride, columns) = (&mut *self.sums, self.stride, self.columns);
-            isa.run(AddRows { sums, stride, columns, shortcut, shortcut_stride: self.shortcut_stride });
+            let (sums, mut stride, mut columns) = (&mut *self.sums, self.stride, self.columns);
+            let mut shortcut_stride = self.shortcut_stride;
+            if stride == columns && shortcut_stride == columns {
+                // Rows that follow each other without a gap are one.
+                [stride, columns, shortcut_stride] = [sums.len().max(1); 3];
+            }
+            isa.run(AddRows { sums, stride, columns, shortcut, shortcut_stride });
         }
         if self.activation == Activation::Identity {
             return;
