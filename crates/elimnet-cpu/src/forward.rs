@@ -4,7 +4,6 @@ use elimnet_arch::Activation;
 use elimnet_kernels::{self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation};
 
 use crate::arena::Arena;
-use crate::dropout;
 use crate::geometry::{Geometry, kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
 use crate::plan::{ConvStep, Kind, NormStep, Plan, Step};
@@ -303,7 +302,7 @@ impl Call<'_> {
             Kind::StochasticDepth { probability, stream } => (probability, stream, sample),
             _ => return,
         };
-        dropout::apply(values, probability, dropout::layer_seed(self.randomness, stream), group);
+        kernels::dropout(values, probability, kernels::dropout_seed(self.randomness, stream), group);
     }
 }
 

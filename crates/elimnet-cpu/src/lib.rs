@@ -11,7 +11,6 @@
 
 mod arena;
 mod backward;
-mod dropout;
 mod engine;
 mod fold;
 mod forward;
@@ -26,7 +25,7 @@ mod slabs;
 mod stages;
 mod training;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, TryLockError};
 
 use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Precision};
@@ -115,13 +114,13 @@ impl CpuDevice {
         self.pool.broadcast(|context| work(context.index()))
     }
 
+    /// Runs `work`, its loops on all threads.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pool.install(work)
-    }
-
-    /// As [`CpuDevice::run`], the threads a team: for layers that are done before rayon would have shared them out.
-    pub(crate) fn run_as_team<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        let Ok(_only) = self.team.try_lock() else { return self.run(work) };
+        let _only = match self.team.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(error)) => error.into_inner(),
+            Err(TryLockError::WouldBlock) => return self.pool.install(work),
+        };
         elimnet_kernels::with_team(&self.pool, work)
     }
 }

@@ -135,7 +135,7 @@ impl<E: Kernels> Staged<E> {
             times
         };
         let times = match pieces {
-            0 | 1 => vec![device.run_as_team(|| worker(0))],
+            0 | 1 => vec![device.run(|| worker(0))],
             _ => device.on_every_thread(worker),
         };
         if let Some(total) = extras.times {

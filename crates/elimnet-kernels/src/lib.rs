@@ -17,6 +17,7 @@ mod compiled;
 mod conv2d;
 mod dense;
 mod depthwise;
+mod dropout;
 mod element;
 mod elementwise;
 mod epilogue;
@@ -58,6 +59,7 @@ pub use compiled::Kernels;
 pub use conv2d::{
     Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient, winograd_weight_gradient,
 };
+pub use dropout::{dropout, dropout_seed};
 pub use element::{Bf16, Element, narrow, widen};
 pub use elementwise::{Images, add, add_assign, scale_channels, scale_channels_scale_gradient};
 pub use epilogue::{Epilogue, Moments};

@@ -1,33 +1,36 @@
-//! Random numbers of dropout: a pure function of (seed of the step, layer, element), so that the mask needs no memory
-//! and does not depend on threads.
+//! Dropout. Its random numbers are a pure function of seed and element, so that the mask needs no memory and does not
+//! depend on threads.
 
-use elimnet_kernels::Element;
-use rayon::prelude::*;
+use crate::element::Element;
+use crate::threads::{self, ELEMENTS};
 
-/// Elements that one task takes.
-const CHUNK: usize = 1 << 14;
-
-/// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise.
+/// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise; applied to gradients with the same
+/// seed, it is its own gradient.
+///
 /// `group` consecutive elements share their fate: 1 for dropout, a whole sample for stochastic depth.
-pub(crate) fn apply<E: Element>(values: &mut [E], probability: f32, seed: u64, group: usize) {
+///
+/// # Panics
+/// If `group` is zero.
+pub fn dropout<E: Element>(values: &mut [E], probability: f32, seed: u64, group: usize) {
     let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
     let factor = |unit: usize| if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
     if group > 1 {
-        return values.par_chunks_mut(group).enumerate().for_each(|(unit, values)| {
+        return threads::for_each(values.chunks_mut(group), &|unit, values| {
             let factor = factor(unit);
             values.iter_mut().for_each(|value| *value = E::from_f32(value.to_f32() * factor));
         });
     }
-    values.par_chunks_mut(CHUNK).enumerate().for_each(|(chunk, values)| {
+    assert!(group > 0, "a group of no elements");
+    threads::for_each(values.chunks_mut(ELEMENTS), &|chunk, values| {
         for (offset, value) in values.iter_mut().enumerate() {
-            *value = E::from_f32(value.to_f32() * factor(chunk * CHUNK + offset));
+            *value = E::from_f32(value.to_f32() * factor(chunk * ELEMENTS + offset));
         }
     });
 }
 
-/// Seed of a layer's numbers in one step.
-pub(crate) fn layer_seed(randomness: u64, stream: u64) -> u64 {
-    mix(randomness ^ mix(stream.wrapping_add(0x9E37_79B9_7F4A_7C15)))
+/// One of many seeds for [`dropout`] that follow from one: a layer's in a step.
+pub fn dropout_seed(seed: u64, stream: u64) -> u64 {
+    mix(seed ^ mix(stream.wrapping_add(0x9E37_79B9_7F4A_7C15)))
 }
 
 /// Uniform number in `[0, 1)`.
@@ -45,12 +48,12 @@ fn mix(mut z: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{apply, layer_seed};
+    use super::{dropout, dropout_seed};
 
     #[test]
     fn the_mean_is_kept_and_about_the_right_share_is_zeroed() {
-        let mut values = vec![1.0; 100_000];
-        apply(&mut values, 0.2, layer_seed(7, 3), 1);
+        let mut values = vec![1.0_f32; 100_000];
+        dropout(&mut values, 0.2, dropout_seed(7, 3), 1);
         let zeros = values.iter().filter(|&&value| value == 0.0).count() as f64 / 1e5;
         let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / 1e5;
         assert!((zeros - 0.2).abs() < 0.01, "{zeros}");
@@ -60,8 +63,8 @@ mod tests {
     #[test]
     fn a_sample_shares_its_fate_and_layers_do_not() {
         let masks = [1, 2].map(|stream| {
-            let mut values = vec![1.0; 64 * 10];
-            apply(&mut values, 0.5, layer_seed(7, stream), 10);
+            let mut values = vec![1.0_f32; 64 * 10];
+            dropout(&mut values, 0.5, dropout_seed(7, stream), 10);
             values
         });
         assert!(masks[0].chunks(10).all(|sample| sample.iter().all(|&value| value == sample[0])));
