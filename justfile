@@ -1,3 +1,5 @@
+miri := "-Zmiri-disable-isolation -Zmiri-tree-borrows -Zmiri-permissive-provenance -Zmiri-ignore-leaks"
+
 # What CI runs, in CI's order.
 check:
     .ci/run
@@ -11,6 +13,12 @@ lint:
 # The README's test command.
 test:
     cargo test --workspace
+
+# The unsafe code of the portable kernels and the threads' team under an interpreter that finds undefined behaviour
+# (`rustup toolchain install nightly --component miri,rust-src`; some ten minutes). Rayon needs the tree borrows and never ends its threads.
+miri:
+    MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --lib -- team threads
+    MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --test oracle -- convolution::exact pooling::max
 
 # The main job, in full.
 demo:

@@ -23,6 +23,9 @@ fn cases() -> Vec<Pool2d> {
         pool(1, 1, 4, 6, [2, 4], [1, 1], [1, 2]),
         pool(1, 4, 4, 2, [16, 16], [8, 8], [8, 8]),
     ];
+    if cfg!(miri) {
+        return vec![pool(1, 3, 4, 9, [3, 3], [2, 2], [1, 1])]; // an interpreter's share
+    }
     for channels in [1, 3, 4, 7, 8, 9, 15, 16, 17, 33] {
         cases.push(pool(2, 5, 6, channels, [3, 3], [2, 2], [1, 1]));
     }
