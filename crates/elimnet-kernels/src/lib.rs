@@ -6,6 +6,9 @@
 //! of threads, so results are bit-identical on any pool. The instruction set is a value, [`Isa`]: get one from
 //! [`Isa::detect`].
 //!
+//! From another crate, call what is generic over the element through [`Kernels`], whose code is compiled here: compiled there it is not
+//! inlined into the functions that may use wide registers, and half as fast.
+//!
 //! A broken contract (a slice of the wrong length) panics at the public door; nothing returns a `Result`.
 
 mod activation;
