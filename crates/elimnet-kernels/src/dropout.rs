@@ -4,14 +4,15 @@
 use crate::element::Element;
 use crate::threads::{self, ELEMENTS};
 
-/// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise; applied to gradients with the same
-/// seed, it is its own gradient.
+/// Multiplies each element by 0 with `probability`, by `1 / (1 - probability)` otherwise. With the
+/// same seed it turns the output's gradient into the input's.
 ///
 /// `group` consecutive elements share their fate: 1 for dropout, a whole sample for stochastic depth.
 ///
 /// # Panics
 /// If `group` is zero.
 pub fn dropout<E: Element>(values: &mut [E], probability: f32, seed: u64, group: usize) {
+    assert!(group > 0, "a group of no elements");
     let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
     let factor = |unit: usize| if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
     if group > 1 {
@@ -20,7 +21,6 @@ pub fn dropout<E: Element>(values: &mut [E], probability: f32, seed: u64, group:
             values.iter_mut().for_each(|value| *value = E::from_f32(value.to_f32() * factor));
         });
     }
-    assert!(group > 0, "a group of no elements");
     threads::for_each(values.chunks_mut(ELEMENTS), &|chunk, values| {
         for (offset, value) in values.iter_mut().enumerate() {
             *value = E::from_f32(value.to_f32() * factor(chunk * ELEMENTS + offset));

@@ -162,12 +162,13 @@ impl Team {
     /// Calls `task` with all numbers below `count`; the leader's alone.
     ///
     /// # Panics
-    /// If a call does.
+    /// If a call does, or a loop of this team is running.
     pub(crate) fn run(&self, count: usize, task: Task<'_>) {
         let (_none, size) = (Current::set(None), self.shares.len());
         if size == 1 || count < 2 {
             return (0..count).for_each(task);
         }
+        assert!(!Word(self.word.load(Ordering::Relaxed)).is(Word::IS_OPEN), "a loop within a loop");
         for (member, share) in self.shares.iter().enumerate() {
             share.next.store(member * count / size, Ordering::Relaxed);
             share.end.store((member + 1) * count / size, Ordering::Relaxed);
