@@ -8,10 +8,7 @@
 
 use std::time::Instant;
 
-use elimnet_kernels::{
-    Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, Padding, conv2d, conv2d_input_gradient,
-    conv2d_weight_gradient, winograd_weight_gradient,
-};
+use elimnet_kernels::{Bf16, Conv2d, Element, Epilogue, Isa, Kernels, Moments, PackedFilter, Padding};
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
 const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 18] = [
@@ -65,7 +62,7 @@ fn main() {
     }
 }
 
-fn measure<E: Element>(
+fn measure<E: Kernels>(
     isa: Isa,
     batch: usize,
     element: &str,
@@ -93,7 +90,7 @@ fn measure<E: Element>(
     let forward = best_seconds(|| {
         let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
         let epilogue = Epilogue { moments, ..Epilogue::default() };
-        conv2d(isa, &conv, input.values(), &filter, epilogue, output.values_mut());
+        E::conv2d(isa, &conv, input.values(), &filter, epilogue, output.values_mut());
     });
     let pack = if is_winograd {
         PackedFilter::<E>::winograd_input_gradient
@@ -102,9 +99,9 @@ fn measure<E: Element>(
     };
     let filter = pack(isa, &conv, weight.values());
     let backward = best_seconds(|| {
-        conv2d_input_gradient(isa, &conv, output.values(), &filter, input.values_mut());
+        E::conv2d_input_gradient(isa, &conv, output.values(), &filter, input.values_mut());
     });
-    let weight_gradient = if is_winograd { winograd_weight_gradient } else { conv2d_weight_gradient };
+    let weight_gradient = if is_winograd { E::winograd_weight_gradient } else { E::conv2d_weight_gradient };
     let weights = best_seconds(|| {
         weight_gradient(isa, &conv, input.values(), output.values(), weight.values_mut());
     });

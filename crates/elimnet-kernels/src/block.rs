@@ -40,40 +40,76 @@ struct FinishKernel<'a, 'm, O, F> {
     block: FinishBlock<'a, 'm, O>,
 }
 
+/// Registers that a row is taken in at once: of bf16 in AVX-512, or of f32 in AVX2, a whole line of the cache.
+const GROUP: usize = 2;
+
 impl<O: Element, F: Function> Kernel for FinishKernel<'_, '_, O, F> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Self { function, mut block } = self;
-        for column in (0..block.columns).step_by(S::LANES) {
-            let columns = column..block.columns.min(column + S::LANES);
-            let bias = match block.bias {
-                Some(bias) => simd.load_partial(&bias[columns.clone()]),
-                None => simd.splat(0.0),
-            };
-            if let Some(part) = &mut block.part {
-                part.add_rows(simd, columns.clone(), block.sums, BLOCK, block.rows, bias);
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut column = 0;
+        while column + GROUP * S::LANES <= self.block.columns {
+            self.finish_columns::<S, GROUP>(simd, column, GROUP * S::LANES);
+            column += GROUP * S::LANES;
+        }
+        while column < self.block.columns {
+            let width = S::LANES.min(self.block.columns - column);
+            self.finish_columns::<S, 1>(simd, column, width);
+            column += width;
+        }
+    }
+}
+
+impl<O: Element, F: Function> FinishKernel<'_, '_, O, F> {
+    /// All rows of `width` columns, row by row: `N` registers, the last of which may be filled in part.
+    #[inline(always)]
+    fn finish_columns<S: Simd, const N: usize>(&mut self, simd: S, first: usize, width: usize) {
+        // No closures here: they are not always compiled with the wide registers.
+        let Self { function, block } = self;
+        let mut bias = [simd.splat(0.0); N];
+        if let Some(values) = block.bias {
+            for (bias, values) in bias.iter_mut().zip(values[first..first + width].chunks(S::LANES)) {
+                *bias = simd.load_partial(values);
             }
-            let width = columns.len();
-            match block.shortcut {
-                None => {
-                    for row in 0..block.rows {
-                        let value = simd.add(simd.load(&block.sums[row * BLOCK + column..]), bias);
-                        let value = function.value::<S, O>(simd, value);
-                        simd.store_element(value, &mut block.output[row * block.pixel + column..][..width]);
-                    }
+        }
+        let (sums, _) = block.sums.as_chunks::<BLOCK>();
+        let mut moments = match &mut block.part {
+            Some(part) => {
+                let mut pivot = [simd.splat(0.0); N];
+                for (index, pivot) in pivot.iter_mut().enumerate() {
+                    *pivot = simd.add(simd.load(&sums[0][first + index * S::LANES..]), bias[index]);
                 }
-                Some(shortcut) => {
-                    for row in 0..block.rows {
-                        let value = simd.add(simd.load(&block.sums[row * BLOCK + column..]), bias);
-                        let shortcut = &shortcut[row * block.shortcut_pixel + column..][..width];
-                        let value = simd.add(value, simd.load_element(shortcut));
-                        let value = function.value::<S, O>(simd, value);
-                        simd.store_element(value, &mut block.output[row * block.pixel + column..][..width]);
-                    }
+                Some(part.resume(simd, first..first + width, pivot))
+            }
+            None => None,
+        };
+        for (row, sums) in sums[..block.rows].iter().enumerate() {
+            let sums = &sums[first..][..N * S::LANES];
+            let output = &mut block.output[row * block.pixel + first..];
+            // Where the next block of rows goes: lines so far apart are not seen coming.
+            if let Some(next) = output.get(BLOCK * block.pixel..) {
+                simd.prefetch(&next[..width.min(next.len())]);
+            }
+            let mut values = [simd.splat(0.0); N];
+            for (index, value) in values.iter_mut().enumerate() {
+                *value = simd.add(simd.load(&sums[index * S::LANES..]), bias[index]);
+            }
+            if let Some(moments) = &mut moments {
+                moments.add(simd, values);
+            }
+            if let Some(shortcut) = block.shortcut {
+                let shortcut = &shortcut[row * block.shortcut_pixel + first..][..width];
+                for (value, shortcut) in values.iter_mut().zip(shortcut.chunks(S::LANES)) {
+                    *value = simd.add(*value, simd.load_element(shortcut));
                 }
             }
+            for (value, output) in values.into_iter().zip(output[..width].chunks_mut(S::LANES)) {
+                simd.store_element(function.value::<S, O>(simd, value), output);
+            }
+        }
+        if let (Some(part), Some(moments)) = (&mut block.part, moments) {
+            part.keep(simd, first..first + width, moments);
         }
     }
 }

@@ -47,6 +47,24 @@ pub struct Moments<'a> {
     pub variance: &'a mut [f32],
 }
 
+/// Moments of some channels in registers, of the rows added so far.
+pub(crate) struct RowMoments<S: Simd, const N: usize> {
+    pivots: [S::Vector; N],
+    sums: [S::Vector; N],
+    squares: [S::Vector; N],
+}
+
+impl<S: Simd, const N: usize> RowMoments<S, N> {
+    #[inline(always)]
+    pub(crate) fn add(&mut self, simd: S, row: [S::Vector; N]) {
+        for (index, value) in row.into_iter().enumerate() {
+            let distance = simd.subtract(value, self.pivots[index]);
+            self.sums[index] = simd.add(self.sums[index], distance);
+            self.squares[index] = simd.mul_add(distance, distance, self.squares[index]);
+        }
+    }
+}
+
 impl<E: Element> Epilogue<'_, E> {
     /// # Panics
     /// If a slice is not as long as it must be.
@@ -145,37 +163,46 @@ impl<'a> PartMoments<'a> {
         self.pivots.fill(f32::NAN);
     }
 
-    /// Adds `rows` rows of sums, `stride` apart, and `bias` to the moments of `channels`, a register's lanes.
+    /// The moments of `channels`, which `N` registers hold, to be added to; `row` is where they start where there are no rows yet.
     #[inline(always)]
-    pub(crate) fn add_rows<S: Simd>(
+    pub(crate) fn resume<S: Simd, const N: usize>(
         &mut self,
         simd: S,
         channels: std::ops::Range<usize>,
-        sums: &[f32],
-        stride: usize,
-        rows: usize,
-        bias: S::Vector,
-    ) {
+        row: [S::Vector; N],
+    ) -> RowMoments<S, N> {
         // No closures here: they are not always compiled with the wide registers.
-        let (first, width) = (channels.start, channels.len());
-        if self.pivots[first].is_nan() {
-            let value = simd.add(simd.load_partial(&sums[first..][..width]), bias);
-            simd.store_partial(value, &mut self.pivots[channels.clone()]);
+        let zero = [simd.splat(0.0); N];
+        let mut moments = RowMoments { pivots: row, sums: zero, squares: zero };
+        let pivots = &mut self.pivots[channels.clone()];
+        if pivots[0].is_nan() {
+            for (pivots, pivot) in pivots.chunks_mut(S::LANES).zip(row) {
+                simd.store_partial(pivot, pivots);
+            }
             self.sums[channels.clone()].fill(0.0);
-            self.squares[channels.clone()].fill(0.0);
+            self.squares[channels].fill(0.0);
+        } else {
+            for (pivot, pivots) in moments.pivots.iter_mut().zip(pivots.chunks(S::LANES)) {
+                *pivot = simd.load_partial(pivots);
+            }
         }
-        let pivot = simd.load_partial(&self.pivots[channels.clone()]);
-        let (mut sum, mut square) = (simd.splat(0.0), simd.splat(0.0));
-        for row in 0..rows {
-            let value = simd.add(simd.load_partial(&sums[row * stride + first..][..width]), bias);
-            let distance = simd.subtract(value, pivot);
-            sum = simd.add(sum, distance);
-            square = simd.mul_add(distance, distance, square);
+        moments
+    }
+
+    /// Adds what [`PartMoments::resume`] gave and rows were added to.
+    #[inline(always)]
+    pub(crate) fn keep<S: Simd, const N: usize>(
+        &mut self,
+        simd: S,
+        channels: std::ops::Range<usize>,
+        moments: RowMoments<S, N>,
+    ) {
+        for (sums, sum) in self.sums[channels.clone()].chunks_mut(S::LANES).zip(moments.sums) {
+            simd.store_partial(simd.add(sum, simd.load_partial(sums)), sums);
         }
-        let sum = simd.add(sum, simd.load_partial(&self.sums[channels.clone()]));
-        let square = simd.add(square, simd.load_partial(&self.squares[channels.clone()]));
-        simd.store_partial(sum, &mut self.sums[channels.clone()]);
-        simd.store_partial(square, &mut self.squares[channels]);
+        for (squares, square) in self.squares[channels].chunks_mut(S::LANES).zip(moments.squares) {
+            simd.store_partial(simd.add(square, simd.load_partial(squares)), squares);
+        }
     }
 
     pub(crate) fn channels(&mut self, range: std::ops::Range<usize>) -> PartMoments<'_> {
@@ -240,11 +267,15 @@ impl Kernel for ColumnMoments<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
-        let rows = self.rows.len().div_ceil(self.stride);
         self.part.start();
         for column in (0..self.part.pivots.len()).step_by(S::LANES) {
             let columns = column..self.part.pivots.len().min(column + S::LANES);
-            self.part.add_rows(simd, columns, self.rows, self.stride, rows, simd.splat(0.0));
+            let pivot = simd.load_partial(&self.rows[columns.clone()]);
+            let mut moments = self.part.resume(simd, columns.clone(), [pivot]);
+            for row in self.rows.chunks(self.stride) {
+                moments.add(simd, [simd.load_partial(&row[columns.clone()])]);
+            }
+            self.part.keep(simd, columns, moments);
         }
     }
 }

@@ -53,8 +53,11 @@ pub(crate) fn weight_gradient(
         gradient.run(gradient.task(task), blocks);
     });
     let filter = weight_gradient.len() / conv.out_channels;
-    threads::for_each(weight_gradient.chunks_exact_mut(filter), &|channel, filter| {
-        gradient.collect(channel, &sums, filter);
+    let filters = (threads::ELEMENTS / filter).max(1);
+    threads::for_each(weight_gradient.chunks_mut(filters * filter), &|task, values| {
+        for (channel, filter) in values.chunks_exact_mut(filter).enumerate() {
+            gradient.collect(task * filters + channel, &sums, filter);
+        }
     });
 }
 
@@ -347,16 +350,32 @@ impl<'a> Gradient<'a> {
     fn collect(&self, channel: usize, sums: &[f32], filter: &mut [f32]) {
         let outputs = self.conv.group_out_channels();
         let (group, output) = (channel / outputs, channel % outputs);
-        let task_length = self.task_blocks() * BLOCK * BLOCK;
-        let blocks_down = self.task_channels / BLOCK;
-        for (index, value) in filter.iter_mut().enumerate() {
-            let [row, column] = if self.swapped { [index, output] } else { [output, index] };
-            let task = (group * self.channel_tasks() + row / self.task_channels) * self.parts;
-            let row = row % self.task_channels;
-            let block = column / BLOCK * blocks_down + row / BLOCK;
-            let place = (block * BLOCK + row % BLOCK) * BLOCK + column % BLOCK;
-            let part = |part: usize| sums[(task + part) * task_length + place];
-            *value = (1..self.parts).fold(part(0), |sum, index| sum + part(index));
+        for (block, values) in filter.chunks_mut(BLOCK).enumerate() {
+            let first = block * BLOCK;
+            let [row, column] = if self.swapped { [first, output] } else { [output, first] };
+            for part in 0..self.parts {
+                let sums = &sums[self.place(group, row, column, part)..];
+                if self.swapped {
+                    put(values, sums.iter().step_by(BLOCK), part);
+                } else {
+                    put(values, sums.iter(), part);
+                }
+            }
         }
+    }
+
+    /// Where a part has a sum; the next 32 columns' are beside it, the next 32 rows' that many places apart.
+    fn place(&self, group: usize, row: usize, column: usize, part: usize) -> usize {
+        let task = (group * self.channel_tasks() + row / self.task_channels) * self.parts + part;
+        let row = row % self.task_channels;
+        let block = column / BLOCK * (self.task_channels / BLOCK) + row / BLOCK;
+        ((task * self.task_blocks() + block) * BLOCK + row % BLOCK) * BLOCK + column % BLOCK
+    }
+}
+
+/// Adds a part's sums, or sets the first part's.
+fn put<'a>(values: &mut [f32], sums: impl Iterator<Item = &'a f32>, part: usize) {
+    for (value, sum) in values.iter_mut().zip(sums) {
+        *value = if part == 0 { *sum } else { *value + sum };
     }
 }

@@ -28,21 +28,25 @@ impl Kernel for Unroll<'_> {
         let Self { source, distance, windows, runs, length, target, padded } = self;
         let depth = runs.len() * length;
         let whole = length.next_multiple_of(STEP);
+        let furthest = runs.iter().max().map_or(0, |run| run + whole);
         for window in 0..windows {
             let source = &source[window * distance..];
             let target = &mut target[window * padded..];
+            let is_inside = source.len() >= furthest && target.len() >= depth - length + whole;
             for (index, run) in runs.iter().enumerate() {
                 let source = &source[*run..];
                 let target = &mut target[index * length..];
-                if source.len() < whole || target.len() < whole {
-                    target[..length].copy_from_slice(&source[..length]);
-                    continue;
-                }
                 // Whole registers: what is too much is written over by the next run, or set to zero below.
-                let (source, _) = source[..whole].as_chunks::<STEP>();
-                let (target, _) = target[..whole].as_chunks_mut::<STEP>();
-                for (target, source) in target.iter_mut().zip(source) {
-                    *target = *source;
+                if !is_inside {
+                    target[..length].copy_from_slice(&source[..length]);
+                } else if whole == STEP {
+                    target[..STEP].copy_from_slice(&source[..STEP]);
+                } else {
+                    let (source, _) = source[..whole].as_chunks::<STEP>();
+                    let (target, _) = target[..whole].as_chunks_mut::<STEP>();
+                    for (target, source) in target.iter_mut().zip(source) {
+                        *target = *source;
+                    }
                 }
             }
             for value in &mut target[depth..padded] {

@@ -7,7 +7,7 @@ use crate::element::Element;
 use crate::isa::Isa;
 use crate::simd::grid::{Grid, Shape};
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::threads::{self, Scratch};
+use crate::threads;
 
 /// Largest value of each window; padding does not count. `taps`, if given, gets where in the window it was, row by row,
 /// for the gradient.
@@ -207,24 +207,44 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { pool, in_y, .. } = self;
         let (out_height, out_width) = (pool.out_height(), pool.out_width());
-        let mut sums = Scratch::new(pool.channels);
+        let rows: Vec<_> = windows(pool, 0, in_y, out_height).collect();
+        // The windows that see a position: which tap they see it through, and their first channel.
+        let mut seen = Vec::new();
         for (in_x, gradient) in self.input_gradient.chunks_exact_mut(pool.channels).enumerate() {
-            sums.fill(0.0);
-            for (tap_y, out_y) in windows(pool, 0, in_y, out_height) {
+            seen.clear();
+            for (tap_y, out_y) in &rows {
                 for (tap_x, out_x) in windows(pool, 1, in_x, out_width) {
                     let tap = (tap_y * pool.kernel[1] + tap_x) as u8;
-                    let out = (out_y * out_width + out_x) * pool.channels;
-                    let values = self.output_gradient[out..].iter().zip(&self.taps[out..]);
-                    for (sum, (value, largest)) in sums.iter_mut().zip(values) {
-                        *sum += if *largest == tap { value.to_f32() } else { 0.0 };
-                    }
+                    seen.push((tap, (out_y * out_width + out_x) * pool.channels));
                 }
             }
-            gradient.iter_mut().zip(&*sums).for_each(|(gradient, sum)| *gradient = E::from_f32(*sum));
+            for (index, gradient) in gradient.chunks_mut(MAX_LANES).enumerate() {
+                let mut sums = [0.0; MAX_LANES];
+                for (tap, first) in &seen {
+                    let first = first + index * MAX_LANES;
+                    let values = &self.output_gradient[first..][..gradient.len()];
+                    let largest = &self.taps[first..][..gradient.len()];
+                    match (values.first_chunk::<MAX_LANES>(), largest.first_chunk::<MAX_LANES>()) {
+                        (Some(values), Some(largest)) => add_where(*tap, largest, values, &mut sums),
+                        _ => add_where(*tap, largest, values, &mut sums),
+                    }
+                }
+                for (gradient, sums) in gradient.chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
+                    simd.store_element(simd.load(sums), gradient);
+                }
+            }
         }
+    }
+}
+
+/// Adds the values whose largest was at `tap`. Of a known length this is a few wide operations.
+#[inline(always)]
+fn add_where<E: Element>(tap: u8, largest: &[u8], values: &[E], sums: &mut [f32; MAX_LANES]) {
+    for ((sum, largest), value) in sums.iter_mut().zip(largest).zip(values) {
+        *sum += if *largest == tap { value.to_f32() } else { 0.0 };
     }
 }
 
