@@ -20,7 +20,7 @@ use crate::element::{Bf16, Element};
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Phase;
 use crate::isa::Isa;
-use crate::simd::tiles::TileUnit;
+use crate::simd::tiles::{TILE, TileUnit};
 use crate::threads::{self, Scratch, piece_length};
 use crate::tile_pack::TilePanels;
 use crate::tile_rows::{Output, Source};
@@ -270,19 +270,21 @@ impl<O: Element> Job<'_, O> {
             let target = Target { first: 0, image, line: width * pixel, pixel };
             self.run(images, lines, columns, part, Some(target), output);
         });
-        let mut pixels_before = 0;
-        for index in 0..tasks {
-            for (cut, aside) in aside[index * cuts * longest..][..cuts * longest].chunks(longest).enumerate()
-            {
+        let mut rest = output;
+        let outputs = (0..tasks).flat_map(|index| {
+            let output = rest.split_off_mut(..pixels(index) * channels).unwrap_or_default();
+            output.chunks_mut(TILE * channels).enumerate().map(move |(tile, output)| (index, tile, output))
+        });
+        threads::for_each(outputs, &|_, (index, tile, output)| {
+            for (cut, aside) in aside[index * cuts * longest..].chunks(longest).take(cuts).enumerate() {
                 let first = cut * columns;
                 let width = columns.min(channels - first);
-                let output = output[pixels_before * channels..].chunks_mut(channels).take(pixels(index));
-                for (output, aside) in output.zip(aside.chunks_exact(width)) {
+                let aside = aside[tile * TILE * width..].chunks_exact(width);
+                for (output, aside) in output.chunks_exact_mut(channels).zip(aside) {
                     output[first..first + width].copy_from_slice(aside);
                 }
             }
-            pixels_before += pixels(index);
-        }
+        });
     }
 
     fn run(
