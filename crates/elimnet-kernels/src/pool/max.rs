@@ -221,31 +221,35 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
                     seen.push((tap, (out_y * out_width + out_x) * pool.channels));
                 }
             }
-            for (index, gradient) in gradient.chunks_mut(MAX_LANES).enumerate() {
-                let mut sums = [0.0; MAX_LANES];
+            for (index, gradient) in gradient.chunks_mut(S::LANES).enumerate() {
+                let mut sum = simd.splat(0.0);
                 for (tap, first) in &seen {
-                    let first = first + index * MAX_LANES;
-                    let values = &self.output_gradient[first..][..gradient.len()];
-                    let largest = &self.taps[first..][..gradient.len()];
-                    match (values.first_chunk::<MAX_LANES>(), largest.first_chunk::<MAX_LANES>()) {
-                        (Some(values), Some(largest)) => add_where(*tap, largest, values, &mut sums),
-                        _ => add_where(*tap, largest, values, &mut sums),
-                    }
+                    let channels = first + index * S::LANES..first + index * S::LANES + gradient.len();
+                    let value = simd.load_element(&self.output_gradient[channels.clone()]);
+                    let is_largest = equals::<S>(simd, *tap, &self.taps[channels]);
+                    let zero = simd.splat(0.0);
+                    sum = simd.add(sum, simd.select_below(zero, is_largest, value, zero));
                 }
-                for (gradient, sums) in gradient.chunks_mut(S::LANES).zip(sums.chunks_exact(S::LANES)) {
-                    simd.store_element(simd.load(sums), gradient);
-                }
+                simd.store_element(sum, gradient);
             }
         }
     }
 }
 
-/// Adds the values whose largest was at `tap`. Of a known length this is a few wide operations.
+/// 1 in the lanes of the taps that are `tap`, else 0.
 #[inline(always)]
-fn add_where<E: Element>(tap: u8, largest: &[u8], values: &[E], sums: &mut [f32; MAX_LANES]) {
-    for ((sum, largest), value) in sums.iter_mut().zip(largest).zip(values) {
-        *sum += if *largest == tap { value.to_f32() } else { 0.0 };
+fn equals<S: Simd>(simd: S, tap: u8, taps: &[u8]) -> S::Vector {
+    let mut lanes = [0.0; MAX_LANES];
+    if taps.len() == S::LANES {
+        for lane in 0..S::LANES {
+            lanes[lane] = f32::from(u8::from(taps[lane] == tap));
+        }
+    } else {
+        for (lane, other) in lanes.iter_mut().zip(taps) {
+            *lane = f32::from(u8::from(*other == tap));
+        }
     }
+    simd.load(&lanes)
 }
 
 /// The taps through which the windows along an axis see position `at`, and those windows.
