@@ -20,6 +20,13 @@ miri:
     MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --lib -- team threads
     MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --test oracle -- convolution::exact pooling::max
 
+# The kernels' and the engine's tests on aarch64, under an emulator (`rustup target add aarch64-unknown-linux-gnu`; Debian's
+# gcc-aarch64-linux-gnu, libc6-dev-arm64-cross and qemu-user-static; some ten minutes).
+neon:
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+    CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64-static -L /usr/aarch64-linux-gnu" \
+    cargo test -p elimnet-kernels -p elimnet-cpu --target aarch64-unknown-linux-gnu --lib --tests
+
 # The main job, in full.
 demo:
     cargo run --release -- demo
