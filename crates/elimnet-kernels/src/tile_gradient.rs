@@ -356,15 +356,15 @@ impl<'a> Gradient<'a> {
             for part in 0..self.parts {
                 let sums = &sums[self.place(group, row, column, part)..];
                 if self.swapped {
-                    put(values, sums.iter().step_by(BLOCK), part);
+                    take_part(values, sums.iter().step_by(BLOCK), part);
                 } else {
-                    put(values, sums.iter(), part);
+                    take_part(values, sums.iter(), part);
                 }
             }
         }
     }
 
-    /// Where a part has a sum; the next 32 columns' are beside it, the next 32 rows' that many places apart.
+    /// Where a part has a sum. The others of its row in the block follow it; those of its column are `BLOCK` apart.
     fn place(&self, group: usize, row: usize, column: usize, part: usize) -> usize {
         let task = (group * self.channel_tasks() + row / self.task_channels) * self.parts + part;
         let row = row % self.task_channels;
@@ -373,8 +373,8 @@ impl<'a> Gradient<'a> {
     }
 }
 
-/// Adds a part's sums, or sets the first part's.
-fn put<'a>(values: &mut [f32], sums: impl Iterator<Item = &'a f32>, part: usize) {
+/// Sets `values` to the first part's sums, and adds those of the others.
+fn take_part<'a>(values: &mut [f32], sums: impl Iterator<Item = &'a f32>, part: usize) {
     for (value, sum) in values.iter_mut().zip(sums) {
         *value = if part == 0 { *sum } else { *value + sum };
     }

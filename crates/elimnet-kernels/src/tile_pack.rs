@@ -140,9 +140,7 @@ impl Kernel for Round<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        for (rounded, values) in self.rounded.chunks_mut(S::LANES).zip(self.values.chunks(S::LANES)) {
-            simd.store_element(simd.load_partial(values), rounded);
-        }
+        round(simd, self.values, self.rounded);
     }
 }
 
@@ -157,22 +155,19 @@ impl Kernel for PackRows<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         for (step, packed) in self.packed.chunks_exact_mut(STEP * BLOCK).enumerate() {
             for pair in 0..TILE {
-                let first = step * STEP + 2 * pair;
-                let columns = self.columns.clone();
-                let even = if first < self.depth { &(self.row)(first)[columns.clone()] } else { &[] };
-                let odd = if first + 1 < self.depth { &(self.row)(first + 1)[columns] } else { &[] };
-                for (tile, packed) in packed.chunks_exact_mut(TILE_LENGTH).enumerate() {
-                    let packed = &mut packed[pair * STEP..][..STEP];
-                    let columns = tile * TILE..self.columns.len().clamp(tile * TILE, (tile + 1) * TILE);
-                    round_to_every_second(
-                        &even[columns.start.min(even.len())..columns.end.min(even.len())],
-                        packed,
-                    );
-                    let odd = &odd[columns.start.min(odd.len())..columns.end.min(odd.len())];
-                    round_to_every_second(odd, &mut packed[1..]);
+                let mut rounded = [[Bf16::ZERO; BLOCK]; 2];
+                for (row, rounded) in (step * STEP + 2 * pair..self.depth).zip(&mut rounded) {
+                    round(simd, &(self.row)(row)[self.columns.clone()], rounded);
+                }
+                let tiles = rounded[0].chunks_exact(TILE).zip(rounded[1].chunks_exact(TILE));
+                for (packed, (even, odd)) in packed.chunks_exact_mut(TILE_LENGTH).zip(tiles) {
+                    let (packed, _) = packed[pair * STEP..][..STEP].as_chunks_mut::<2>();
+                    for (packed, (even, odd)) in packed.iter_mut().zip(even.iter().zip(odd)) {
+                        *packed = [*even, *odd];
+                    }
                 }
             }
         }
@@ -180,9 +175,10 @@ impl Kernel for PackRows<'_, '_> {
 }
 
 #[inline(always)]
-fn round_to_every_second(values: &[f32], packed: &mut [Bf16]) {
-    for index in 0..values.len() {
-        packed[2 * index] = Bf16::from_f32(values[index]);
+fn round<S: Simd>(simd: S, values: &[f32], rounded: &mut [Bf16]) {
+    for (rounded, values) in rounded.chunks_mut(S::LANES).zip(values.chunks(S::LANES)) {
+        let rounded = &mut rounded[..values.len()];
+        simd.store_element(simd.load_partial(values), rounded);
     }
 }
 

@@ -272,7 +272,7 @@ impl<O: Element> Job<'_, O> {
         });
         let mut rest = output;
         let outputs = (0..tasks).flat_map(|index| {
-            let output = rest.split_off_mut(..pixels(index) * channels).unwrap_or_default();
+            let output = rest.split_off_mut(..pixels(index) * channels).expect("room for every task");
             output.chunks_mut(TILE * channels).enumerate().map(move |(tile, output)| (index, tile, output))
         });
         threads::for_each(outputs, &|_, (index, tile, output)| {
