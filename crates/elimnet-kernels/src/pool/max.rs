@@ -211,7 +211,6 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
         let Self { pool, in_y, .. } = self;
         let (out_height, out_width) = (pool.out_height(), pool.out_width());
         let rows: Vec<_> = windows(pool, 0, in_y, out_height).collect();
-        // The windows that see a position: which tap they see it through, and their first channel.
         let mut seen = Vec::new();
         for (in_x, gradient) in self.input_gradient.chunks_exact_mut(pool.channels).enumerate() {
             seen.clear();
@@ -221,27 +220,60 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
                     seen.push((tap, (out_y * out_width + out_x) * pool.channels));
                 }
             }
-            for (index, gradient) in gradient.chunks_mut(S::LANES).enumerate() {
-                let mut sum = simd.splat(0.0);
-                for (tap, first) in &seen {
-                    let channels = first + index * S::LANES..first + index * S::LANES + gradient.len();
-                    let value = simd.load_element(&self.output_gradient[channels.clone()]);
-                    let is_largest = equals::<S>(simd, *tap, &self.taps[channels]);
-                    let zero = simd.splat(0.0);
-                    sum = simd.add(sum, simd.select_below(zero, is_largest, value, zero));
+            let windows = Windows { seen: &seen, values: self.output_gradient, taps: self.taps };
+            for (index, gradient) in gradient.chunks_mut(GROUP * S::LANES).enumerate() {
+                let first = index * GROUP * S::LANES;
+                if gradient.len() == GROUP * S::LANES {
+                    windows.sum::<S, GROUP>(simd, first, gradient);
+                } else {
+                    for (index, gradient) in gradient.chunks_mut(S::LANES).enumerate() {
+                        windows.sum::<S, 1>(simd, first + index * S::LANES, gradient);
+                    }
                 }
-                simd.store_element(sum, gradient);
             }
         }
     }
 }
 
-/// 1 in the lanes of the taps that are `tap`, else 0.
+/// Registers whose taps are compared at once.
+const GROUP: usize = 2;
+
+/// The windows that see a position: which tap they see it through, and their first channel.
+struct Windows<'a, E> {
+    seen: &'a [(u8, usize)],
+    values: &'a [E],
+    taps: &'a [u8],
+}
+
+impl<E: Element> Windows<'_, E> {
+    /// Adds up the values of the channels from `first` on whose largest was at the position: `N` registers, the last of
+    /// which may be filled in part.
+    #[inline(always)]
+    fn sum<S: Simd, const N: usize>(&self, simd: S, first: usize, sums: &mut [E]) {
+        let zero = simd.splat(0.0);
+        let mut registers = [zero; N];
+        for (tap, start) in self.seen {
+            let channels = start + first..start + first + sums.len();
+            let (values, taps) = (&self.values[channels.clone()], &self.taps[channels]);
+            let is_largest = equals(*tap, taps, N * S::LANES);
+            for (index, (sum, values)) in registers.iter_mut().zip(values.chunks(S::LANES)).enumerate() {
+                let is_largest = simd.load(&is_largest[index * S::LANES..]);
+                let value = simd.select_below(zero, is_largest, simd.load_element(values), zero);
+                *sum = simd.add(*sum, value);
+            }
+        }
+        for (sum, sums) in registers.into_iter().zip(sums.chunks_mut(S::LANES)) {
+            simd.store_element(sum, sums);
+        }
+    }
+}
+
+/// 1 for each of the taps that is `tap`, else 0. Where there are `whole` of them, the loop has a known length.
 #[inline(always)]
-fn equals<S: Simd>(simd: S, tap: u8, taps: &[u8]) -> S::Vector {
-    let mut lanes = [0.0; MAX_LANES];
-    if taps.len() == S::LANES {
-        for lane in 0..S::LANES {
+fn equals(tap: u8, taps: &[u8], whole: usize) -> [f32; GROUP * MAX_LANES] {
+    let mut lanes = [0.0; GROUP * MAX_LANES];
+    if taps.len() == whole {
+        for lane in 0..whole {
             lanes[lane] = f32::from(u8::from(taps[lane] == tap));
         }
     } else {
@@ -249,7 +281,7 @@ fn equals<S: Simd>(simd: S, tap: u8, taps: &[u8]) -> S::Vector {
             *lane = f32::from(u8::from(*other == tap));
         }
     }
-    simd.load(&lanes)
+    lanes
 }
 
 /// The taps through which the windows along an axis see position `at`, and those windows.
