@@ -220,14 +220,14 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
                     seen.push((tap, (out_y * out_width + out_x) * pool.channels));
                 }
             }
-            let windows = Windows { seen: &seen, values: self.output_gradient, taps: self.taps };
+            let around = Windows { seen: &seen, values: self.output_gradient, taps: self.taps };
             for (index, gradient) in gradient.chunks_mut(GROUP * S::LANES).enumerate() {
                 let first = index * GROUP * S::LANES;
                 if gradient.len() == GROUP * S::LANES {
-                    windows.sum::<S, GROUP>(simd, first, gradient);
+                    around.sum::<S, GROUP>(simd, first, gradient);
                 } else {
                     for (index, gradient) in gradient.chunks_mut(S::LANES).enumerate() {
-                        windows.sum::<S, 1>(simd, first + index * S::LANES, gradient);
+                        around.sum::<S, 1>(simd, first + index * S::LANES, gradient);
                     }
                 }
             }
