@@ -228,7 +228,7 @@ impl<O: Element> Job<'_, O> {
     /// Bytes of input that a line is made of.
     fn source_bytes(&self) -> usize {
         let product = |product: &TileProduct<'_>| {
-            let values = match product.source(1) {
+            let values = match product.source(self.unit, 1) {
                 Source::Unrolled(depth, _) => product.grid[1] * depth,
                 _ => {
                     product.grid[1]

@@ -7,7 +7,7 @@ use crate::band::Band;
 use crate::block::{BLOCK, FinishBlock, Sums, finish};
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
-use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, Tiles};
+use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
 use crate::threads::Scratch;
 use crate::tile_pack::TilePanel;
 use crate::tile_product::{Job, SMALL_WEIGHTS, TASK_BYTES, Target, TileProduct};
@@ -63,10 +63,9 @@ impl<O: Element> Job<'_, O> {
         lines: Range<usize>,
         output: &mut Output<'_, '_, O>,
     ) {
-        let source = product.source(lines.len());
-        match source {
+        match product.source(self.unit, lines.len()) {
             Source::Images => {
-                let steps = Steps::of_panel((0..product.window.channels).step_by(STEP));
+                let steps = Steps::of_depth(product.window.channels);
                 let rows = |image: usize| {
                     let first = (image * product.grid[0] + lines.start) * product.grid[1];
                     Rows {
@@ -102,8 +101,9 @@ impl<O: Element> Job<'_, O> {
                 let units: Vec<_> = images.zip(bands.chunks_exact(band.length())).map(rows).collect();
                 self.multiply_units(tiles, product, 0, &units, BAND_ROWS, output);
             }
-            Source::Unrolled(depth, band) => {
-                let steps = Steps::of_panel((0..depth).step_by(STEP));
+            Source::Unrolled(padded, band) => {
+                let depth = if self.unit.loads_whole_tiles() { padded } else { product.panels[0].depth };
+                let steps = Steps::of_depth(depth);
                 for image in images {
                     for group in 0..product.panels.len() {
                         let windows = Windows { image, lines: lines.clone(), band: band.as_ref() };
@@ -266,7 +266,7 @@ impl<O: Element> Job<'_, O> {
             let mut values = &rows.values[first * rows.distance..];
             let needed = count.next_multiple_of(TILE) * rows.distance;
             let copy;
-            if product.source_is_images() && values.len() < needed {
+            if self.unit.loads_whole_tiles() && product.source_is_images(self.unit) && values.len() < needed {
                 copy = with_zeros(values, needed);
                 values = &copy;
             }
@@ -336,13 +336,14 @@ impl<O: Element> Job<'_, O> {
 }
 
 impl TileProduct<'_> {
-    fn source_is_images(&self) -> bool {
-        self.window.is_pointwise() && self.window.channels.is_multiple_of(STEP) && self.panels.len() == 1
+    fn source_is_images(&self, unit: TileUnit) -> bool {
+        let step = if unit.loads_whole_tiles() { STEP } else { 2 };
+        self.window.is_pointwise() && self.window.channels.is_multiple_of(step) && self.panels.len() == 1
     }
 
     /// The left operand of `lines` lines.
-    pub(crate) fn source(&self, lines: usize) -> Source<'_> {
-        if self.source_is_images() {
+    pub(crate) fn source(&self, unit: TileUnit, lines: usize) -> Source<'_> {
+        if self.source_is_images(unit) {
             return Source::Images;
         }
         let depth = self.panels[0].padded_depth();

@@ -10,7 +10,7 @@ use std::arch::x86_64::__cpuid_count;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::tiles::{First, TileBlock};
+use super::tiles::{First, TILE, TileBlock};
 use crate::block::Sums;
 use crate::element::Bf16;
 
@@ -118,8 +118,9 @@ impl Drop for Configured {
 impl Configured {
     /// As [`super::tiles::Tiles::multiply`].
     pub(super) fn multiply(&self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
-        block.check();
         let TileBlock { left, right, steps, shape } = block;
+        block.check(shape.down() * TILE);
+        assert!(steps.are_whole(), "tiles have all depths of a step");
         let bytes = |values: usize| values * size_of::<Bf16>();
         let pointers = Pointers {
             offsets: steps.offsets().as_ptr(),

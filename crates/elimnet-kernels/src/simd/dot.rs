@@ -1,8 +1,8 @@
 //! Blocks of bf16 products on AVX512_BF16, for processors without AMX (AMD from Zen 4 on, Cooper Lake).
 //!
-//! Eight rows of sums stay in registers, two registers across. A step takes sixteen pairs of depths: a row of the right
-//! tile holds one pair of each column, and meets the same pair of each row of the left tile, spread over a register.
-//! Sixteen independent sums hide the instruction's latency of six cycles; ten loads a pair stay below its sixteen products.
+//! Up to twelve rows of sums stay in registers, two registers across: a row of the right tile holds one pair of each column, and
+//! meets the same pair of each row of the left operand, spread over a register. Three rows hide the instruction's latency of six
+//! cycles, and a row costs one load for two products. Rows, and depths of the last step, are multiplied as far as they are there.
 #![allow(unsafe_code)] // intrinsics, and calls of a function with `#[target_feature]`
 
 use std::arch::x86_64::*;
@@ -11,9 +11,10 @@ use super::avx512::Avx512;
 use super::tiles::{First, STEP, TILE, TileBlock};
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
+use crate::threads::piece_length;
 
-/// Rows of sums in registers.
-const ROWS: usize = 8;
+/// Most rows of sums in registers.
+const MOST_ROWS: usize = 12;
 
 /// Steps whose right tiles (2 KiB each) stay in the first-level cache from one group of rows to the next.
 const STEPS: usize = 8;
@@ -29,35 +30,39 @@ impl Dot {
 
     /// As [`super::tiles::Tiles::multiply`].
     pub(super) fn multiply(self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
-        block.check();
+        block.check(block.shape.rows);
         let TileBlock { left, right, steps, shape } = block;
-        for (index, offsets) in steps.offsets().chunks(STEPS).enumerate() {
-            for row in (0..shape.rows).step_by(ROWS) {
+        assert_eq!(left.second, TILE * left.row, "rows of the left operand, all at one distance");
+        let groups = shape.rows.div_ceil(MOST_ROWS);
+        let chunk = if groups == 1 { steps.len() } else { piece_length(steps.len(), STEPS) };
+        for (index, offsets) in steps.offsets().chunks(chunk).enumerate() {
+            let is_last = (index + 1) * chunk >= steps.len();
+            let mut row = 0;
+            for group in 0..groups {
+                let height = shape.rows / groups + usize::from(group < shape.rows % groups);
                 let rows = Rows {
                     offsets,
-                    left: &left.values[row / TILE * left.second + row % TILE * left.row..],
+                    last_pairs: if is_last { steps.last_pairs() } else { STEP / 2 },
+                    left: &left.values[row * left.row..],
                     left_row: left.row,
                     right: right.values,
                     right_row: right.row,
                     right_second: right.second,
                     first: if index == 0 { first } else { First::Sums },
                 };
-                let Some(sums) = sums[row * BLOCK..].first_chunk_mut() else { return };
                 // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands.
-                unsafe {
-                    match shape.across {
-                        1 => multiply_rows::<1>(rows, sums),
-                        _ => multiply_rows::<2>(rows, sums),
-                    }
-                }
+                unsafe { multiply_rows(height, shape.across, rows, &mut sums[row * BLOCK..]) };
+                row += height;
             }
         }
     }
 }
 
-/// Eight rows of the left operand, and the whole right one; distances in values, offsets in bytes.
+/// Rows of the left operand, and the whole right one; distances in values, offsets in bytes.
 struct Rows<'a> {
     offsets: &'a [[usize; 2]],
+    /// Of the last step; the others have all.
+    last_pairs: usize,
     left: &'a [Bf16],
     left_row: usize,
     right: &'a [Bf16],
@@ -67,24 +72,45 @@ struct Rows<'a> {
 }
 
 /// # Safety
+/// AVX512_BF16 must be there, and what the offsets reach inside the operands.
+unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut [f32]) {
+    macro_rules! of_height {
+        ($($height:literal),*) => {
+            // SAFETY: the caller's.
+            match (height, across) {
+                $(
+                    ($height, 1) => unsafe { multiply::<$height, 1>(rows, sums) },
+                    ($height, _) => unsafe { multiply::<$height, 2>(rows, sums) },
+                )*
+                _ => unreachable!("{height} rows in registers"),
+            }
+        };
+    }
+    of_height!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
+}
+
+/// # Safety
 /// What the offsets reach must be inside the operands.
 #[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn multiply_rows<const ACROSS: usize>(rows: Rows<'_>, sums: &mut [f32; ROWS * BLOCK]) {
+unsafe fn multiply<const ROWS: usize, const ACROSS: usize>(rows: Rows<'_>, sums: &mut [f32]) {
+    let (sums, _) = sums.as_chunks_mut::<BLOCK>();
+    let sums = &mut sums[..ROWS];
     // No closures here: they are not always compiled with the wide registers.
     let mut registers = [[_mm512_setzero_ps(); ACROSS]; ROWS];
     if rows.first == First::Sums {
-        for (registers, sums) in registers.iter_mut().zip(sums.chunks_exact(BLOCK)) {
+        for (registers, sums) in registers.iter_mut().zip(sums.iter()) {
             for (register, sums) in registers.iter_mut().zip(sums.chunks_exact(TILE)) {
                 // SAFETY: a register is as long as a tile's row.
                 *register = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
             }
         }
     }
-    for [left, right] in rows.offsets {
+    for (step, [left, right]) in rows.offsets.iter().enumerate() {
         // SAFETY: the caller's.
         let (left, right) =
             unsafe { (rows.left.as_ptr().byte_add(*left), rows.right.as_ptr().byte_add(*right)) };
-        for pair in 0..STEP / 2 {
+        let pairs = if step + 1 == rows.offsets.len() { rows.last_pairs } else { STEP / 2 };
+        for pair in 0..pairs {
             let mut columns = [_mm512_setzero_si512(); ACROSS];
             for (across, columns) in columns.iter_mut().enumerate() {
                 // SAFETY: the caller's; a tile's row is a register of pairs.
@@ -105,7 +131,7 @@ unsafe fn multiply_rows<const ACROSS: usize>(rows: Rows<'_>, sums: &mut [f32; RO
             }
         }
     }
-    for (registers, sums) in registers.into_iter().zip(sums.chunks_exact_mut(BLOCK)) {
+    for (registers, sums) in registers.into_iter().zip(sums) {
         for (register, sums) in registers.into_iter().zip(sums.chunks_exact_mut(TILE)) {
             // SAFETY: a register is as long as a tile's row.
             unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), register) };

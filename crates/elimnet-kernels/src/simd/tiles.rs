@@ -29,6 +29,11 @@ impl TileUnit {
         dot.into_iter().chain(Amx::detect().map(Self::Amx)).collect()
     }
 
+    /// Whether it loads the left operand by whole tiles, with rows and depths that a block lacks.
+    pub(crate) fn loads_whole_tiles(self) -> bool {
+        matches!(self, Self::Amx(_))
+    }
+
     /// Makes this thread ready to multiply, until the value is dropped.
     pub(crate) fn configure(self) -> Tiles {
         match self {
@@ -74,6 +79,8 @@ pub(crate) struct Steps {
     offsets: Vec<[usize; 2]>,
     /// The largest of each, in values.
     furthest: [usize; 2],
+    /// Depths of the last step; the others have all.
+    last: usize,
 }
 
 impl Steps {
@@ -84,7 +91,15 @@ impl Steps {
             furthest = [0, 1].map(|side| furthest[side].max(offset[side]));
             offset.map(|values| values * size_of::<Bf16>())
         };
-        Self { offsets: offsets.map(offset).collect(), furthest }
+        Self { offsets: offsets.map(offset).collect(), furthest, last: STEP }
+    }
+
+    /// Of `depth` values that follow each other and a packed panel of two tiles across. Depths that fill no step are for units
+    /// that don't load whole tiles.
+    pub(crate) fn of_depth(depth: usize) -> Self {
+        let mut steps = Self::of_panel((0..depth).step_by(STEP));
+        steps.last = depth - (steps.len() - 1) * STEP;
+        steps
     }
 
     /// Of a left operand and a packed panel of two tiles across.
@@ -100,12 +115,21 @@ impl Steps {
     pub(super) fn len(&self) -> usize {
         self.offsets.len()
     }
+
+    /// Pairs of depths of the last step.
+    pub(super) fn last_pairs(&self) -> usize {
+        self.last.div_ceil(2)
+    }
+
+    pub(super) fn are_whole(&self) -> bool {
+        self.last == STEP
+    }
 }
 
 /// How much of a block there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// 1 to 32 rows; the rest of their last tile is multiplied or not.
+    /// 1 to 32 rows; the rest of their last tile is multiplied or not (see [`TileUnit::loads_whole_tiles`]).
     pub(crate) rows: usize,
     /// 1 or 2 tiles across: those of the right operand.
     pub(crate) across: usize,
@@ -113,9 +137,10 @@ pub(crate) struct Shape {
 
 impl Operand<'_> {
     /// # Panics
-    /// If `tiles` tiles that start up to `furthest` are not all inside.
-    fn check(&self, furthest: usize, tiles: usize) {
-        let last = furthest + (TILE - 1) * self.row + (tiles - 1) * self.second + STEP;
+    /// If `rows` rows of `length` values that start up to `furthest` are not all inside.
+    fn check(&self, furthest: usize, rows: usize, length: usize) {
+        let last_row = (rows - 1) % TILE * self.row + (rows - 1) / TILE * self.second;
+        let last = furthest + last_row + length;
         assert!(last <= self.values.len(), "tiles reach {last} of {} values", self.values.len());
     }
 }
@@ -138,12 +163,13 @@ impl Shape {
 
 impl TileBlock<'_> {
     /// # Panics
-    /// If an operand is not as large as the steps need, or there are no steps.
-    pub(super) fn check(&self) {
+    /// If an operand is not as large as the steps need, where that many rows of the left one are loaded, or there are no steps.
+    pub(super) fn check(&self, rows: usize) {
         let Self { left, right, steps, shape } = self;
         assert!(steps.len() > 0 && (1..=BLOCK).contains(&shape.rows) && (1..=2).contains(&shape.across));
-        left.check(steps.furthest[0], shape.down());
-        right.check(steps.furthest[1], shape.across);
+        // Only steps over values that follow each other end with one that is not whole: the furthest.
+        left.check(steps.furthest[0], rows, 2 * steps.last_pairs());
+        right.check(steps.furthest[1], shape.across * TILE, STEP);
     }
 }
 
@@ -166,34 +192,38 @@ mod tests {
 
     #[test]
     fn blocks_of_every_shape_are_products() {
-        let depth = 3 * STEP;
-        let left: Vec<_> = (0..BLOCK * depth).map(|place| Bf16::from_f32(value(place))).collect();
-        let right: Vec<_> = (0..depth * BLOCK).map(|place| Bf16::from_f32(value(place + 3))).collect();
-        let steps = Steps::new([0, 1, 2].map(|step| [step * STEP, step * STEP * BLOCK]).into_iter());
-        for unit in TileUnit::available() {
-            for shape in [[16, 1], [9, 2], [32, 1], [17, 2]].map(|[rows, across]| Shape { rows, across }) {
+        let width = 9 * STEP;
+        let left: Vec<_> = (0..BLOCK * width).map(|place| Bf16::from_f32(value(place))).collect();
+        let right: Vec<_> = (0..width * BLOCK).map(|place| Bf16::from_f32(value(place + 3))).collect();
+        let depths = [STEP, width, width - 20, 2 * STEP + 2];
+        for (unit, depth) in TileUnit::available().into_iter().flat_map(|unit| depths.map(|d| (unit, d))) {
+            if unit.loads_whole_tiles() && !depth.is_multiple_of(STEP) {
+                continue;
+            }
+            let steps = Steps::of_depth(depth);
+            for (rows, across) in (1..=BLOCK).flat_map(|rows| [(rows, 1), (rows, 2)]) {
                 // `right`: pairs of the depth, then columns.
                 let block = TileBlock {
-                    left: Operand { values: &left, row: depth, second: TILE * depth },
+                    left: Operand { values: &left, row: width, second: TILE * width },
                     right: Operand { values: &right, row: 2 * BLOCK, second: 2 * TILE },
                     steps: &steps,
-                    shape,
+                    shape: Shape { rows, across },
                 };
                 let tiles = unit.configure();
                 let mut sums = [1.0; BLOCK * BLOCK];
                 tiles.multiply(block, First::Zero, &mut sums);
                 tiles.multiply(block, First::Sums, &mut sums);
-                for row in 0..shape.rows {
-                    for column in 0..shape.across * TILE {
+                for row in 0..rows {
+                    for column in 0..across * TILE {
                         let product = |k: usize| {
                             let right = value((k / 2 * BLOCK + column) * 2 + k % 2 + 3);
-                            value(row * depth + k) * right
+                            value(row * width + k) * right
                         };
                         let expected: f32 = 2.0 * (0..depth).map(product).sum::<f32>();
+                        let sum = sums[row * BLOCK + column];
                         assert_eq!(
-                            sums[row * BLOCK + column],
-                            expected,
-                            "{unit:?}, {shape:?} at {row}, {column}"
+                            sum, expected,
+                            "{unit:?}, {depth} deep, {rows} x {across} at {row}, {column}"
                         );
                     }
                 }

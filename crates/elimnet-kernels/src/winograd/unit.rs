@@ -8,7 +8,7 @@ use crate::pack::Packed;
 #[cfg(target_arch = "x86_64")]
 use crate::{
     element::Bf16,
-    simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles},
+    simd::tiles::{First, Operand, Shape, Steps, TILE, TileBlock, TileUnit, Tiles},
     tile_pack::TilePanels,
 };
 
@@ -63,7 +63,7 @@ impl Unit for TileUnit {
     type Prepared = (Tiles, Steps);
 
     fn prepare(self, depth: usize) -> Self::Prepared {
-        (self.configure(), Steps::of_panel((0..depth).step_by(STEP)))
+        (self.configure(), Steps::of_depth(depth))
     }
 
     fn multiply(

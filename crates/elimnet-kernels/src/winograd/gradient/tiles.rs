@@ -50,7 +50,7 @@ impl Operands for TileUnit {
         gradient.transform_pixels(&chunk.tiles, chunk.block * BLOCK, BLOCK, &mut transformed, PIXELS);
         let mut paired = Scratch::<Bf16>::new(TILES * BLOCK);
         let depth = chunk.tiles.len().next_multiple_of(STEP);
-        let steps = Steps::of_panel((0..depth).step_by(STEP));
+        let steps = Steps::of_depth(depth);
         let first = if chunk.is_first { First::Zero } else { First::Sums };
         let place_blocks = gradient.task_channels / BLOCK;
         for (place, sums) in sums.chunks_exact_mut(place_blocks).enumerate() {
