@@ -76,10 +76,11 @@ struct Rows<'a> {
 unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut [f32]) {
     macro_rules! of_height {
         ($($height:literal),*) => {
-            // SAFETY: the caller's.
             match (height, across) {
                 $(
+                    // SAFETY: the caller's.
                     ($height, 1) => unsafe { multiply::<$height, 1>(rows, sums) },
+                    // SAFETY: the caller's.
                     ($height, _) => unsafe { multiply::<$height, 2>(rows, sums) },
                 )*
                 _ => unreachable!("{height} rows in registers"),
