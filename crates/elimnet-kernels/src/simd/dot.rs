@@ -19,6 +19,10 @@ const MOST_ROWS: usize = 12;
 /// Steps whose right tiles (2 KiB each) stay in the first-level cache from one group of rows to the next.
 const STEPS: usize = 8;
 
+/// Values of the right operand that are asked for ahead of those in use, two packed steps of two tiles: weights that other layers
+/// drove out of the nearer caches come in time.
+const AHEAD: usize = 2 * STEP * BLOCK;
+
 /// Proof that AVX512_BF16 (and AVX-512 beside it) is there; [`Dot::detect`] is the only constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Dot(());
@@ -114,9 +118,11 @@ unsafe fn multiply<const ROWS: usize, const ACROSS: usize>(rows: Rows<'_>, sums:
         for pair in 0..pairs {
             let mut columns = [_mm512_setzero_si512(); ACROSS];
             for (across, columns) in columns.iter_mut().enumerate() {
-                // SAFETY: the caller's; a tile's row is a register of pairs.
+                // SAFETY: the caller's; a tile's row is a register of pairs. What is asked for ahead need not be there.
                 *columns = unsafe {
-                    _mm512_loadu_si512(right.add(pair * rows.right_row + across * rows.right_second).cast())
+                    let row = right.add(pair * rows.right_row + across * rows.right_second);
+                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD).cast());
+                    _mm512_loadu_si512(row.cast())
                 };
             }
             for (row, registers) in registers.iter_mut().enumerate() {
