@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{Conv2d, Epilogue, Isa, Kernels, PackedFilter};
+use elimnet_kernels::{Epilogue, Isa, Kernels, PackedFilter};
 
 use crate::arena::{Arena, BufferId, Lifetime};
 use crate::fold::{fold_conv, scale_shift};
@@ -291,8 +291,12 @@ fn weights<E: Kernels>(isa: Isa, geometry: Geometry<'_>, step: &Step, parameters
             let shape = geometry.conv(step, &conv.conv);
             let (weight, bias) = fold_conv(conv, parameters);
             match geometry.plan.kept(step.inputs[0]) {
-                Kept::Pixels => Weights::Pixels { filter: filter(isa, &shape, &weight), bias },
-                Kept::Vector => Weights::Vector { filter: filter(isa, &shape, &weight), bias },
+                Kept::Pixels => {
+                    Weights::Pixels { filter: PackedFilter::winograd_forward(isa, &shape, &weight), bias }
+                }
+                Kept::Vector => {
+                    Weights::Vector { filter: PackedFilter::winograd_forward(isa, &shape, &weight), bias }
+                }
             }
         }
         &Kind::Linear { weight, bias } => Weights::Pixels {
@@ -304,14 +308,6 @@ fn weights<E: Kernels>(isa: Isa, geometry: Geometry<'_>, step: &Step, parameters
             Weights::ScaleShift { scale, shift }
         }
         _ => Weights::Nothing,
-    }
-}
-
-/// By Winograd's algorithm in f32 alone: what it rounds to bf16 would change answers.
-fn filter<E: Kernels>(isa: Isa, shape: &Conv2d, weight: &[f32]) -> PackedFilter<E> {
-    match E::IS_SHORT {
-        true => PackedFilter::forward(isa, shape, weight),
-        false => PackedFilter::winograd_forward(isa, shape, weight),
     }
 }
 
