@@ -84,13 +84,13 @@ impl<O: Element, F: Function> FinishKernel<'_, '_, O, F> {
             }
             None => None,
         };
+        // Where the next block of rows goes is asked for: lines so far apart are not seen coming. Its last rows may not be there.
+        let next_end = (BLOCK + block.rows - 1) * block.pixel + first + width;
+        let ahead = if next_end <= block.output.len() { BLOCK * block.pixel } else { 0 };
         for (row, sums) in sums[..block.rows].iter().enumerate() {
             let sums = &sums[first..][..N * S::LANES];
             let output = &mut block.output[row * block.pixel + first..];
-            // Where the next block of rows goes: lines so far apart are not seen coming.
-            if let Some(next) = output.get(BLOCK * block.pixel..) {
-                simd.prefetch(&next[..width.min(next.len())]);
-            }
+            simd.prefetch(&output[ahead..][..width]);
             let mut values = [simd.splat(0.0); N];
             for (index, value) in values.iter_mut().enumerate() {
                 *value = simd.add(simd.load(&sums[index * S::LANES..]), bias[index]);
