@@ -19,7 +19,7 @@ use crate::isa::Isa;
 use crate::threads::{self, Scratch, Stored, piece_length, pieces};
 
 /// Output channels of a task.
-const CHANNELS: usize = 128;
+const CHANNELS: usize = 64;
 /// Tasks to cut a gradient into where its size allows it.
 const TASKS: usize = 8;
 /// Values that the parts may take together (32 MiB).

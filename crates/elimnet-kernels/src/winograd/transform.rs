@@ -34,7 +34,21 @@ impl<E: Element, const LINES: usize> Pixels<'_, E, LINES> {
         }
         column
     }
+
+    /// Asks for a column of pixels: from a pixel to the next it is too far to be seen coming.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, x: isize, channel: usize) {
+        if x >= 0 && (x as usize) < self.width {
+            let place = x as usize * self.distance + channel;
+            for line in self.lines.iter().flatten() {
+                simd.prefetch(&line[place..=place]);
+            }
+        }
+    }
 }
+
+/// Columns of pixels that are asked for ahead of those in use.
+const AHEAD: isize = 4;
 
 /// `Bᵀ d`
 #[inline(always)]
@@ -110,6 +124,8 @@ impl<E: Element> Kernel for TransformPixels<'_, E> {
             ];
             for index in 0..tiles {
                 x += SIDE as isize;
+                pixels.prefetch(simd, x + AHEAD, channel);
+                pixels.prefetch(simd, x + 1 + AHEAD, channel);
                 let columns = [
                     next[0],
                     next[1],
@@ -147,6 +163,8 @@ impl<E: Element> Kernel for TransformGradient<'_, E> {
         let Self { pixels, channels, tiles, transformed, place, tile } = self;
         for index in 0..tiles {
             let x = pixels.first + (SIDE * index) as isize;
+            pixels.prefetch(simd, x + AHEAD, 0);
+            pixels.prefetch(simd, x + 1 + AHEAD, 0);
             for channel in (0..channels).step_by(S::LANES) {
                 let columns = [
                     spread_gradient(simd, pixels.column(simd, x, channel)),
@@ -261,6 +279,9 @@ impl Kernel for GatherFilter<'_> {
             for (index, product) in products.iter_mut().enumerate() {
                 for number in 0..parts {
                     let sums = &sums[number * part + index * place + column..];
+                    if let Some(next) = sums.get(PLACES * place..=PLACES * place) {
+                        simd.prefetch(next);
+                    }
                     *product = simd.add(*product, simd.load(sums));
                 }
             }

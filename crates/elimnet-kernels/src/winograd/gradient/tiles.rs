@@ -49,7 +49,8 @@ impl Operands for TileUnit {
         let mut transformed = Scratch::<Bf16>::new(PLACES * PIXELS);
         gradient.transform_pixels(&chunk.tiles, chunk.block * BLOCK, BLOCK, &mut transformed, PIXELS);
         let mut paired = Scratch::<Bf16>::new(TILES * BLOCK);
-        let depth = chunk.tiles.len().next_multiple_of(STEP);
+        let whole = chunk.tiles.len().next_multiple_of(STEP);
+        let depth = if gradient.unit.loads_whole_tiles() { whole } else { chunk.tiles.len() };
         let steps = Steps::of_depth(depth);
         let first = if chunk.is_first { First::Zero } else { First::Sums };
         let place_blocks = gradient.task_channels / BLOCK;
@@ -59,7 +60,7 @@ impl Operands for TileUnit {
                 distance: BLOCK,
                 rows: chunk.tiles.len(),
                 width: BLOCK,
-                paired: &mut paired[..depth * BLOCK],
+                paired: &mut paired[..whole * BLOCK],
             });
             for (turned, sums) in chunk.turned(place, TILES).chunks_exact(BLOCK * TILES).zip(sums) {
                 let block = TileBlock {
