@@ -4,8 +4,9 @@
 //! places the channels are one matrix product ([`unit`]); the 16 products are transformed back
 //! to four outputs. The transforms are additions alone, and their results stay in the second-level cache.
 //!
-//! Transformed values are rounded once more than a direct convolution rounds. In bf16 that is for training, and for the
-//! caller to ask for; larger tiles save more products and lose more bits than bf16 has.
+//! Transformed values are rounded once more than a direct convolution rounds, which in bf16 is for the caller to ask for: whole
+//! networks lose next to nothing by it, as most of their error is in what they keep between layers. Larger tiles save more products
+//! and lose more bits than bf16 has.
 //!
 //! # Source
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, §4.1. The gradient to the filter is the
