@@ -49,6 +49,10 @@ const CHUNK: usize = 2 * BLOCK;
 const TASK_TILES: usize = 8 * BLOCK;
 /// Tasks to cut a product into where its size allows it.
 const TASKS: usize = 8;
+/// Tiles up to which a task takes all of them and some columns: else each task would read all matrices for a few tiles.
+const FEW_TILES: usize = 64;
+/// Tasks of columns; each transforms all pixels again.
+const COLUMN_TASKS: usize = 4;
 /// Values between places whose distance would be a multiple of 4 KiB.
 const PAD: usize = 32;
 /// f32 values from a place's block of sums to the next: a multiple of 4 KiB would be one set of the cache.
@@ -128,6 +132,15 @@ pub(crate) fn multiply<U: Unit, O: Element>(
     let product = Product { isa, unit, tiling, channels, input, matrices, epilogue: &epilogue };
     let tiling = &product.tiling;
     let strips = tiling.strips();
+    let columns = channels.div_ceil(COLUMN_TASKS).next_multiple_of(BLOCK);
+    if strips * tiling.across <= FEW_TILES && columns * COLUMN_TASKS <= channels {
+        let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(1), channels);
+        product.multiply_by_columns(columns, moments.parts(1)[0].as_mut(), output);
+        if let Some(wanted) = epilogue.moments {
+            moments.combine(|_| tiling.pixels(0..strips), wanted);
+        }
+        return;
+    }
     let even = strips.div_ceil(TASKS);
     let task_strips = piece_length(strips, (TASK_TILES / tiling.across).clamp(1, even));
     let task = |index: usize| index * task_strips..strips.min((index + 1) * task_strips);
@@ -142,7 +155,7 @@ pub(crate) fn multiply<U: Unit, O: Element>(
     }
     let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(tasks), channels);
     let work = outputs.into_iter().zip(moments.parts(tasks));
-    threads::for_each(work, &|index, (output, part)| product.run(task(index), part, output));
+    threads::for_each(work, &|index, (output, part)| product.run(task(index), 0..channels, part, output));
     if let Some(wanted) = epilogue.moments {
         moments.combine(pixels, wanted);
     }
@@ -242,18 +255,43 @@ struct Output<'a, 'm, O> {
     values: &'a mut [O],
     /// Outputs before the task's.
     pixels_before: usize,
+    /// Whole blocks.
+    columns: Range<usize>,
     part: Option<PartMoments<'m>>,
 }
 
 impl<U: Unit, O: Element> Product<'_, U, O> {
-    fn run(&self, strips: Range<usize>, part: Option<PartMoments<'_>>, values: &mut [O]) {
+    /// Tasks of all tiles and some columns each, put together afterwards.
+    fn multiply_by_columns(&self, columns: usize, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
+        let (strips, channels) = (0..self.tiling.strips(), self.channels);
+        let length = self.tiling.pixels(strips.clone()) * columns;
+        let mut aside = Scratch::<O>::new(output.len());
+        let parts = PartMoments::split(part, channels, columns);
+        threads::for_each(aside.chunks_mut(length).zip(parts), &|task, (output, part)| {
+            self.run(strips.clone(), task * columns..(task + 1) * columns, part, output);
+        });
+        for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
+            for (output, aside) in output.chunks_exact_mut(columns).zip(aside.chunks_exact(length)) {
+                output.copy_from_slice(&aside[pixel * columns..][..columns]);
+            }
+        }
+    }
+
+    fn run(
+        &self,
+        strips: Range<usize>,
+        columns: Range<usize>,
+        part: Option<PartMoments<'_>>,
+        values: &mut [O],
+    ) {
         let depth = self.tiling.window.channels;
         let prepared = self.unit.prepare(depth);
         let tile_bytes = PLACES * depth * size_of::<U::Value>();
         let longest = (CHUNK_BYTES / tile_bytes / BLOCK * BLOCK).clamp(BLOCK, CHUNK);
         let place = longest * depth + PAD;
         let mut transformed = Scratch::<U::Value>::new(PLACES * place);
-        let mut output = Output { values, pixels_before: self.tiling.pixels_before(strips.start), part };
+        let pixels_before = self.tiling.pixels_before(strips.start);
+        let mut output = Output { values, pixels_before, columns, part };
         if let Some(part) = &mut output.part {
             part.start();
         }
@@ -285,7 +323,7 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
     ) {
         let depth = self.tiling.window.channels;
         let mut sums = Scratch::<f32>::new(PLACES * SUMS);
-        for columns in 0..self.channels / BLOCK {
+        for columns in output.columns.start / BLOCK..output.columns.end / BLOCK {
             for first in (0..chunk.len()).step_by(BLOCK) {
                 let rows = BLOCK.min(chunk.len() - first);
                 for (index, (matrix, sums)) in
@@ -310,30 +348,31 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
         output: &mut Output<'_, '_, O>,
     ) {
         let (channels, columns) = (self.channels, columns * BLOCK..(columns + 1) * BLOCK);
+        let (width, first) = (output.columns.len(), columns.start - output.columns.start);
         let mut lines = Scratch::<f32>::new(SIDE * LINE);
         for run in self.tiling.runs(tiles) {
             let lines = lines.split_at_mut(LINE);
             let sums = &sums[run.first * BLOCK..];
             self.isa.run(Inverse { sums, tiles: run.tiles.len(), lines: [&mut *lines.0, &mut *lines.1] });
-            let [height, width] = self.tiling.shape(&run);
+            let [height, across] = self.tiling.shape(&run);
             for (row, line) in [lines.0, lines.1].into_iter().enumerate().take(height) {
                 let pixel = self.tiling.pixels_before(run.strip)
                     + row * self.tiling.window.grid[1]
                     + SIDE * run.tiles.start;
-                let place = (pixel - output.pixels_before) * channels + columns.start;
+                let place = (pixel - output.pixels_before) * width + first;
                 finish(
                     self.isa,
                     self.epilogue.activation,
                     FinishBlock {
                         sums: line,
-                        rows: width,
+                        rows: across,
                         columns: BLOCK,
                         bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),
                         shortcut: self.epilogue.shortcut.map(|s| &s[pixel * channels + columns.start..]),
                         shortcut_pixel: channels,
-                        part: output.part.as_mut().map(|part| part.channels(columns.clone())),
+                        part: output.part.as_mut().map(|part| part.channels(first..first + BLOCK)),
                         output: &mut output.values[place..],
-                        pixel: channels,
+                        pixel: width,
                     },
                 );
             }

@@ -12,7 +12,7 @@ use super::run::{Numbers, on_every_isa, widen};
 /// Unit roundoff of bf16.
 const ROUNDING: f64 = 1.0 / 256.0;
 
-/// Even and odd sides, paddings, strips and blocks that end within a chunk, tasks and parts, many channels.
+/// Even and odd sides, paddings, strips and blocks that end within a chunk, tasks of strips and of columns, parts, many channels.
 fn cases() -> Vec<Conv2d> {
     let wide = Conv2d { in_height: 4, ..square(2, 22, [32, 32], 3, 1) };
     vec![
@@ -24,6 +24,7 @@ fn cases() -> Vec<Conv2d> {
         square(40, 7, [32, 64], 3, 1),
         square(2, 6, [512, 32], 3, 1),
         square(2, 6, [32, 160], 3, 1),
+        square(1, 7, [64, 128], 3, 1),
         padded(0, 0, 0, 0, square(2, 9, [32, 32], 3, 1)),
         padded(2, 2, 2, 2, square(2, 6, [32, 32], 3, 1)),
         padded(1, 0, 0, 2, square(2, 10, [32, 32], 3, 1)),
@@ -257,24 +258,27 @@ fn check_bounds<E: Element>(case: &Case<'_>, rounding: f64, expected: &[f64], ma
 
 #[test]
 fn statistics_and_shortcuts_are_those_of_the_sums() {
-    check_epilogue::<f32>();
-    check_epilogue::<Bf16>();
+    // Tasks of strips, and of columns.
+    for conv in [square(3, 9, [32, 64], 3, 1), square(2, 7, [32, 256], 3, 1)] {
+        check_epilogue::<f32>(conv);
+        check_epilogue::<Bf16>(conv);
+    }
 }
 
-fn check_epilogue<E: Element>() {
-    let conv = square(3, 9, [32, 64], 3, 1);
+fn check_epilogue<E: Element>(conv: Conv2d) {
+    let channels = conv.out_channels;
     let operands = integers(&conv, 3);
     let [sums, ..] = expected(&conv, &operands);
     let shortcut: Vec<f32> = Numbers::new(4).integers(conv.output_len());
-    let bias: Vec<f32> = (0..64).map(|channel| channel as f32).collect();
+    let bias: Vec<f32> = (0..channels).map(|channel| channel as f32).collect();
     let biased: Vec<f64> =
-        sums.iter().enumerate().map(|(index, sum)| sum + f64::from(bias[index % 64])).collect();
+        sums.iter().enumerate().map(|(index, sum)| sum + f64::from(bias[index % channels])).collect();
     let outputs = biased.iter().zip(&shortcut).map(|(sum, shortcut)| sum + f64::from(*shortcut));
     let outputs: Vec<f64> = outputs.map(|value| f64::from(E::from_f32(value as f32).to_f32())).collect();
-    let (mean, variance) = reference::batch_statistics(64, &biased);
+    let (mean, variance) = reference::batch_statistics(channels, &biased);
     for (isa, actual) in on_every_isa(|isa| {
         let filter = PackedFilter::winograd_forward(isa, &conv, &operands.weight);
-        let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; 64]);
+        let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; channels]);
         let mut output = vec![E::ZERO; conv.output_len()];
         let epilogue = Epilogue {
             bias: Some(&bias),
@@ -285,12 +289,12 @@ fn check_epilogue<E: Element>() {
         conv2d(isa, &conv, &narrow(&operands.input), &filter, epilogue, &mut output);
         [mean, variance, output.into_iter().map(E::to_f32).collect()].concat()
     }) {
-        let (statistics, values) = actual.split_at(128);
+        let (statistics, values) = actual.split_at(2 * channels);
         assert_eq!(first_difference(values, &outputs), None, "{isa}");
         let bounds: Vec<_> = variance.iter().map(|variance| variance.sqrt() * 1e-5).collect();
-        assert_eq!(within(&statistics[..64], &mean, &bounds), None, "mean, {isa}");
+        assert_eq!(within(&statistics[..channels], &mean, &bounds), None, "mean, {isa}");
         let bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
-        assert_eq!(within(&statistics[64..], &variance, &bounds), None, "variance, {isa}");
+        assert_eq!(within(&statistics[channels..], &variance, &bounds), None, "variance, {isa}");
     }
 }
 
