@@ -432,7 +432,7 @@ pub(crate) enum PrecisionName {
     Auto,
     /// 32 bits.
     F32,
-    /// bfloat16, with sums, weights and statistics in f32.
+    /// bfloat16, with sums, weights and statistics in f32; where two classes are too close to call, the image is classified in f32.
     Bf16,
 }
 

@@ -9,6 +9,7 @@ use elimnet_engine::{
 use elimnet_kernels::Bf16;
 
 use crate::CpuDevice;
+use crate::margin::undecided;
 use crate::optimizer::OptimizerBuffers;
 use crate::parameters::Parameters;
 use crate::passes::{Change, Passes, PassesOf};
@@ -23,6 +24,8 @@ pub struct CpuEngine {
     average: Option<Parameters>,
     selected: Weights,
     passes: Box<dyn Passes>,
+    /// Inference in f32 for what bf16 leaves undecided; prepared when it is needed.
+    exact: Option<PassesOf<f32>>,
     trainer: Option<Trainer>,
 }
 
@@ -48,6 +51,7 @@ impl CpuEngine {
             average: None,
             selected: Weights::Current,
             passes,
+            exact: None,
             trainer: None,
         }
     }
@@ -58,10 +62,7 @@ impl CpuEngine {
     }
 
     fn selected_parameters(&self) -> &Parameters {
-        match (self.selected, &self.average) {
-            (Weights::Averaged, Some(average)) => average,
-            _ => &self.parameters,
-        }
+        selected(self.selected, &self.parameters, self.average.as_ref())
     }
 
     fn run_inference(
@@ -70,11 +71,32 @@ impl CpuEngine {
         extras: Extras<'_>,
     ) -> Result<(Matrix, Vec<Matrix>), EngineError> {
         self.check_channels(images)?;
-        let parameters = match (self.selected, &self.average) {
-            (Weights::Averaged, Some(average)) => average,
-            _ => &self.parameters,
-        };
+        let parameters = selected(self.selected, &self.parameters, self.average.as_ref());
         self.passes.infer(&self.network, parameters, images, extras)
+    }
+
+    /// [`Engine::infer`] in f32, whatever the device's precision.
+    fn infer_exactly(&mut self, images: &Images) -> Result<Matrix, EngineError> {
+        let parameters = selected(self.selected, &self.parameters, self.average.as_ref());
+        let exact = self.exact.get_or_insert_with(|| PassesOf::new(self.device.clone()));
+        Ok(exact.infer(&self.network, parameters, images, Extras::default())?.0)
+    }
+
+    fn tensors_changed(&mut self, change: Change) {
+        self.passes.tensors_changed(change);
+        self.exact = None;
+    }
+}
+
+/// What inference uses.
+fn selected<'a>(
+    weights: Weights,
+    current: &'a Parameters,
+    average: Option<&'a Parameters>,
+) -> &'a Parameters {
+    match weights {
+        Weights::Averaged => average.unwrap_or(current),
+        Weights::Current => current,
     }
 }
 
@@ -87,6 +109,22 @@ impl Engine for CpuEngine {
 
     fn infer(&mut self, images: &Images) -> Result<Matrix, EngineError> {
         Ok(self.run_inference(images, Extras::default())?.0)
+    }
+
+    fn classify(&mut self, images: &Images) -> Result<Matrix, EngineError> {
+        let mut logits = self.infer(images)?;
+        if self.device.precision == Precision::F32 {
+            return Ok(logits);
+        }
+        let undecided = undecided(&logits);
+        if undecided.is_empty() {
+            return Ok(logits);
+        }
+        let exact = self.infer_exactly(&images.select(&undecided))?;
+        for (&image, row) in undecided.iter().zip(exact.iter_rows()) {
+            logits.row_mut(image).copy_from_slice(row);
+        }
+        Ok(logits)
     }
 
     fn features(&mut self, images: &Images, cuts: &[usize]) -> Result<Vec<Matrix>, EngineError> {
@@ -117,7 +155,7 @@ impl Engine for CpuEngine {
             has_gradients: false,
             optimizer: OptimizerBuffers::new(training, &self.parameters.specs),
         });
-        self.passes.tensors_changed(Change::Any);
+        self.tensors_changed(Change::Any);
         Ok(())
     }
 
@@ -126,7 +164,7 @@ impl Engine for CpuEngine {
         let frozen = trainer.settings.frozen_blocks;
         self.check_channels(images)?;
         let logits = self.passes.forward(&self.network, frozen, &mut self.parameters, images, randomness)?;
-        self.passes.tensors_changed(Change::Selection);
+        self.tensors_changed(Change::Selection);
         Ok(logits)
     }
 
@@ -147,7 +185,7 @@ impl Engine for CpuEngine {
         let average = &mut self.average;
         let average = average.as_mut().zip(settings.average_decay);
         let norm = self.device.run(|| optimizer.step(isa, settings, step, parameters, gradients, average));
-        self.passes.tensors_changed(Change::Trained);
+        self.tensors_changed(Change::Trained);
         Ok(norm)
     }
 
@@ -157,7 +195,7 @@ impl Engine for CpuEngine {
         }
         if self.selected != weights {
             self.selected = weights;
-            self.passes.tensors_changed(Change::Selection);
+            self.tensors_changed(Change::Selection);
         }
         Ok(())
     }
@@ -168,7 +206,7 @@ impl Engine for CpuEngine {
 
     fn set_tensors(&mut self, tensors: &[NamedTensor]) -> Result<(), EngineError> {
         self.parameters.set(tensors)?;
-        self.passes.tensors_changed(Change::Any);
+        self.tensors_changed(Change::Any);
         Ok(())
     }
 
@@ -193,7 +231,7 @@ impl Engine for CpuEngine {
     fn set_optimizer_state(&mut self, state: &OptimizerState) -> Result<(), EngineError> {
         let trainer = self.trainer.as_mut().ok_or(NOT_TRAINING)?;
         trainer.optimizer.set_state(&self.parameters.specs, state, self.average.as_mut())?;
-        self.passes.tensors_changed(Change::Selection);
+        self.tensors_changed(Change::Selection);
         Ok(())
     }
 
@@ -204,6 +242,6 @@ impl Engine for CpuEngine {
         let average = self.average.as_ref().map_or(0, |average| values(&average.values));
         let trainer =
             self.trainer.as_ref().map_or(0, |trainer| values(&trainer.gradients) + trainer.optimizer.bytes());
-        parameters + average + trainer + self.passes.bytes()
+        parameters + average + trainer + self.passes.bytes() + self.exact.as_ref().map_or(0, Passes::bytes)
     }
 }

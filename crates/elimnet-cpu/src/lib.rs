@@ -3,6 +3,7 @@
 //! - `plan`: network to steps; a convolution takes the batch norm, shortcut and activation behind it into its step.
 //! - `arena`, `slabs`: the memory of a pass, planned before its first step.
 //! - `inference`, `stages`: folded, packed, in pieces that stay in cache.
+//! - `margin`: which images bf16 leaves undecided.
 //! - `schedule`, `training`, `forward`, `backward`: a training step.
 //! - `optimizer`: the update and the running average.
 //!
@@ -16,6 +17,7 @@ mod fold;
 mod forward;
 mod geometry;
 mod inference;
+mod margin;
 mod optimizer;
 mod parameters;
 mod passes;

@@ -7,6 +7,7 @@
 mod support;
 
 use elimnet_arch::{Network, zoo};
+use elimnet_cpu::{CpuDevice, CpuEngine};
 use elimnet_engine::{Engine, Matrix, NamedTensor, Precision};
 use elimnet_testing::formula;
 use support::{engine_with, images, sgd};
@@ -79,4 +80,37 @@ fn logits_in_inference_are_near_those_of_f32() {
         let distance = distance(&exact.values, &found.values);
         assert!(distance < 0.1, "{name}: logits are {distance} off");
     }
+}
+
+/// Largest logit less the second, over the spread of all.
+fn relative_margin(logits: &[f32]) -> f32 {
+    let mut sorted = logits.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let [least, .., second, first] = sorted[..] else { unreachable!("three classes and more") };
+    (first - second) / (first - least)
+}
+
+#[test]
+fn close_classes_are_told_apart_in_f32() {
+    let network = zoo::by_name("resnet18", 10).unwrap().cut_at("layer2.0").unwrap();
+    let images = images(100, 32);
+    let mut engine = engine_with(&network, 2, Precision::Bf16);
+    let check = |engine: &mut CpuEngine| {
+        let mut exact = CpuDevice::new(2).engine(&network);
+        exact.set_tensors(&engine.tensors()).unwrap();
+        let [exact, rounded] = [exact.infer(&images), engine.infer(&images)].map(Result::unwrap);
+        let found = engine.classify(&images).unwrap();
+        let close: Vec<bool> = rounded.iter_rows().map(|row| relative_margin(row) < 0.01).collect();
+        for (index, is_close) in close.iter().enumerate() {
+            let expected = if *is_close { &exact } else { &rounded };
+            assert_eq!(found.row(index), expected.row(index), "image {index}, close: {is_close}");
+        }
+        assert!(close.contains(&true) && close.contains(&false), "{close:?}");
+    };
+    check(&mut engine);
+
+    let mut tensors = engine.tensors();
+    tensors[0].values.iter_mut().for_each(|value| *value = -*value);
+    engine.set_tensors(&tensors).unwrap();
+    check(&mut engine);
 }

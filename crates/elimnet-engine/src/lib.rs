@@ -100,6 +100,13 @@ pub trait Engine: Send {
     /// If the images do not fit the network.
     fn infer(&mut self, images: &Images) -> Result<Matrix, EngineError>;
 
+    /// As [`Engine::infer`], for the sake of the largest logit: images whose two largest are so close that the device's
+    /// precision can't tell which is larger are run in f32.
+    ///
+    /// # Errors
+    /// If the images do not fit the network.
+    fn classify(&mut self, images: &Images) -> Result<Matrix, EngineError>;
+
     /// Global averages of what leaves the trunk blocks `cuts` (ascending indices), in inference mode, from one pass.
     ///
     /// # Shapes

@@ -36,6 +36,17 @@ impl Images {
     pub fn image_len(&self) -> usize {
         self.height * self.width * self.channels
     }
+
+    /// The images of these indices, in their order.
+    ///
+    /// # Panics
+    /// If there is none of an index.
+    #[must_use]
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let length = self.image_len();
+        let pixels = indices.iter().flat_map(|index| &self.pixels[index * length..][..length]);
+        Self { count: indices.len(), pixels: pixels.copied().collect(), ..*self }
+    }
 }
 
 /// A row-major matrix: logits `[n, classes]`, features `[n, channels]`.
@@ -69,7 +80,15 @@ impl Matrix {
     /// # Panics
     /// If there is none.
     pub fn row(&self, index: usize) -> &[f32] {
-        &self.values[index * self.columns..(index + 1) * self.columns]
+        &self.values[index * self.columns..][..self.columns]
+    }
+
+    /// As [`Matrix::row`], to be changed.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn row_mut(&mut self, index: usize) -> &mut [f32] {
+        &mut self.values[index * self.columns..][..self.columns]
     }
 }
 
@@ -82,4 +101,16 @@ pub struct NamedTensor {
     pub shape: Vec<usize>,
     /// Values in C order. `num_batches_tracked` is a whole number too (exact up to 2^24).
     pub values: Vec<f32>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_selected_with_all_their_pixels() {
+        let images = Images::new(3, 1, 2, 2, (0..12).map(|value| value as f32).collect());
+        assert_eq!(images.select(&[2, 0]).pixels, [8., 9., 10., 11., 0., 1., 2., 3.]);
+        assert_eq!(images.select(&[]), Images::new(0, 1, 2, 2, Vec::new()));
+    }
 }

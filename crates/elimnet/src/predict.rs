@@ -89,7 +89,7 @@ impl Classifier {
         }
         let side = self.preprocessing.image_size;
         let images = Images::new(prepared.len(), side, side, 3, prepared.concat());
-        let logits = self.engine.infer(&images)?;
+        let logits = self.engine.classify(&images)?;
         Ok(logits.iter_rows().map(Prediction::from_logits).collect())
     }
 

@@ -123,7 +123,7 @@ pub fn evaluate(
     let mut tally = Tally::new(engine.network().classes());
     for batch in batches {
         let batch = batch?;
-        let logits = engine.infer(&batch.images)?;
+        let logits = engine.classify(&batch.images)?;
         let loss = CrossEntropy::default().value(&logits, Targets::Classes(&batch.labels)).loss;
         tally.add(loss, &logits, &batch.labels);
         for ((&index, &label), row) in batch.indices.iter().zip(&batch.labels).zip(logits.iter_rows()) {
