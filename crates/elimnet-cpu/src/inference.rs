@@ -20,7 +20,7 @@ pub(crate) struct Prepared<E> {
     pub(crate) plan: Plan,
     steps: Vec<Weights<E>>,
     pub(crate) placement: Placement,
-    /// By step: room for a linear layer's input as elements.
+    /// By step: room for the elements of a vector that is multiplied.
     narrowed: Vec<Option<BufferId>>,
 }
 
@@ -30,6 +30,7 @@ enum Weights<E> {
     Nothing,
     Pixels { filter: PackedFilter<E>, bias: Option<Vec<f32>> },
     Vector { filter: PackedFilter<f32>, bias: Option<Vec<f32>> },
+    Linear { filter: PackedFilter<E>, bias: Option<Vec<f32>> },
     ScaleShift { scale: Vec<f32>, shift: Vec<f32> },
 }
 
@@ -56,7 +57,9 @@ impl<E: Kernels> Prepared<E> {
         let bias = |bias: &Option<Vec<f32>>| bias.as_deref().map_or(0, floats);
         let bytes = |weights: &Weights<E>| match weights {
             Weights::Nothing => 0,
-            Weights::Pixels { filter, bias: values } => filter.bytes() + bias(values),
+            Weights::Pixels { filter, bias: values } | Weights::Linear { filter, bias: values } => {
+                filter.bytes() + bias(values)
+            }
             Weights::Vector { filter, bias: values } => filter.bytes() + bias(values),
             Weights::ScaleShift { scale, shift } => floats(scale) + floats(shift),
         };
@@ -133,14 +136,17 @@ impl<E: Kernels> Prepared<E> {
         let kept = self.plan.kept(step.inputs[0]);
         let call = Call { isa, geometry, places, kept, step };
         match (&step.kind, weights) {
+            (Kind::Conv(conv), Weights::Linear { filter, bias }) => {
+                call.linear(conv.activation, filter, bias.as_deref(), self.narrowed[index], slabs);
+            }
             (Kind::Conv(conv), Weights::Pixels { filter, bias }) => {
                 call.convolve(conv, filter, bias.as_deref(), &mut slabs.pixels);
             }
             (Kind::Conv(conv), Weights::Vector { filter, bias }) => {
                 call.convolve(conv, filter, bias.as_deref(), &mut slabs.vectors);
             }
-            (Kind::Linear { .. }, Weights::Pixels { filter, bias }) => {
-                call.linear(filter, bias.as_deref(), self.narrowed[index], slabs);
+            (Kind::Linear { .. }, Weights::Linear { filter, bias }) => {
+                call.linear(Activation::Identity, filter, bias.as_deref(), self.narrowed[index], slabs);
             }
             (Kind::GlobalAvgPool, _) => call.global_avg_pool(slabs),
             (Kind::Scale, _) => call.scale(slabs),
@@ -200,6 +206,7 @@ impl Call<'_> {
     /// Linear layers multiply elements and give a vector.
     fn linear<E: Kernels>(
         &self,
+        activation: Activation,
         filter: &PackedFilter<E>,
         bias: Option<&[f32]>,
         narrowed: Option<BufferId>,
@@ -216,7 +223,7 @@ impl Call<'_> {
             }
             None => self.places.pixels(self.step.inputs[0]),
         };
-        let epilogue = Epilogue { bias, ..Epilogue::default() };
+        let epilogue = Epilogue { bias, activation: kernel_activation(activation), ..Epilogue::default() };
         let sizes = self.geometry.linear(self.step);
         E::linear(self.isa, &sizes, pixels.read(input), filter, epilogue, vectors.write(output));
     }
@@ -294,12 +301,16 @@ fn weights<E: Kernels>(isa: Isa, geometry: Geometry<'_>, step: &Step, parameters
                 Kept::Pixels => {
                     Weights::Pixels { filter: PackedFilter::winograd_forward(isa, &shape, &weight), bias }
                 }
+                Kept::Vector if is_linear(geometry.plan, step) => {
+                    let filter = PackedFilter::linear(isa, &geometry.linear(step), &weight);
+                    Weights::Linear { filter, bias }
+                }
                 Kept::Vector => {
                     Weights::Vector { filter: PackedFilter::winograd_forward(isa, &shape, &weight), bias }
                 }
             }
         }
-        &Kind::Linear { weight, bias } => Weights::Pixels {
+        &Kind::Linear { weight, bias } => Weights::Linear {
             filter: PackedFilter::linear(isa, &geometry.linear(step), &parameters.values[weight]),
             bias: bias.map(|bias| parameters.values[bias].clone()),
         },
@@ -308,6 +319,23 @@ fn weights<E: Kernels>(isa: Isa, geometry: Geometry<'_>, step: &Step, parameters
             Weights::ScaleShift { scale, shift }
         }
         _ => Weights::Nothing,
+    }
+}
+
+/// Whether a step is a linear layer, be it called a convolution, as in squeeze-and-excitation. Its weights, which have one row
+/// an image to meet, are kept as elements: half as much to read.
+fn is_linear(plan: &Plan, step: &Step) -> bool {
+    let is_pixel = |value: ValueId| plan.shapes[value].pixels() == 1;
+    match &step.kind {
+        Kind::Linear { .. } => true,
+        Kind::Conv(ConvStep { conv, shortcut, .. }) => {
+            let is_plain = conv.kernel == [1, 1] && conv.groups == 1 && !shortcut;
+            is_plain
+                && plan.kept(step.inputs[0]) == Kept::Vector
+                && is_pixel(step.inputs[0])
+                && is_pixel(step.output)
+        }
+        _ => false,
     }
 }
 
@@ -324,7 +352,7 @@ fn placement(plan: &Plan) -> (Placement, Vec<Option<BufferId>>) {
     for (index, step) in plan.steps.iter().enumerate() {
         buffers[step.output].1.first = index + 1;
         buffers[step.output].1.last = buffers[step.output].1.last.max(index + 1);
-        if matches!(step.kind, Kind::Linear { .. }) && plan.kept(step.inputs[0]) == Kept::Vector {
+        if is_linear(plan, step) && plan.kept(step.inputs[0]) == Kept::Vector {
             narrowed[index] = Some(buffers.len());
             let len = plan.shapes[step.inputs[0]].len();
             buffers.push((Kept::Pixels, Lifetime { len, first: index + 1, last: index + 1 }));
