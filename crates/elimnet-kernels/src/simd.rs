@@ -90,9 +90,17 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Multiplies one tile of `rows` (one of `TILE_ROWS`) by `vectors` (1 or 2) registers.
     fn tile(self, rows: usize, vectors: usize, tile: Tile<'_>);
 
-    /// Asks for the cache lines of `values`, which will be needed soon.
+    /// Asks for a cache line that will be needed soon, in the second-level cache; a hint, nothing need be there.
     #[inline(always)]
-    fn prefetch<T>(self, _values: &[T]) {}
+    fn prefetch_line<T>(self, _place: *const T) {}
+
+    /// As [`Simd::prefetch_line`], for all lines of `values`.
+    #[inline(always)]
+    fn prefetch<T>(self, values: &[T]) {
+        for offset in (0..size_of_val(values)).step_by(CACHE_LINE) {
+            self.prefetch_line(values.as_ptr().wrapping_byte_add(offset));
+        }
+    }
 
     /// A whole power that [`Simd::scale_by_power`] takes, and the rest of `a`, between −1/2 and 1/2; `a` is
     /// brought into the range of those powers first.

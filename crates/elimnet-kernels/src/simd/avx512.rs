@@ -5,7 +5,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::product::tiles_of_height;
-use super::{CACHE_LINE, Kernel, Simd};
+use super::{Kernel, Simd};
 use crate::element::Bf16;
 
 /// Proof that AVX-512 (F, DQ, BW, VL) is there; [`Avx512::detect`] and [`Avx512::detect_bf16`] are the
@@ -219,12 +219,9 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn prefetch<T>(self, values: &[T]) {
-        let first = values.as_ptr().cast::<i8>();
-        for offset in (0..size_of_val(values)).step_by(CACHE_LINE) {
-            // SAFETY: a hint that reads nothing; the address is inside the slice.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(first.add(offset)) }
-        }
+    fn prefetch_line<T>(self, place: *const T) {
+        // SAFETY: a hint that reads nothing, wherever it points.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(place.cast()) }
     }
 
     #[inline(always)]

@@ -19,9 +19,9 @@ const MOST_ROWS: usize = 12;
 /// Steps whose right tiles (2 KiB each) stay in the first-level cache from one group of rows to the next.
 const STEPS: usize = 8;
 
-/// Values of the right operand that are asked for ahead of those in use, two packed steps of two tiles: weights that other layers
-/// drove out of the nearer caches come in time.
-const AHEAD: usize = 2 * STEP * BLOCK;
+/// Values of the right operand that are asked for ahead of those in use, four packed steps of two tiles: weights that other layers
+/// drove out of the caches come in time. Asked for in the second-level cache, as the first-level one can wait for few lines at once.
+const AHEAD: usize = 4 * STEP * BLOCK;
 
 /// Proof that AVX512_BF16 (and AVX-512 beside it) is there; [`Dot::detect`] is the only constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ unsafe fn multiply<const ROWS: usize, const ACROSS: usize>(rows: Rows<'_>, sums:
                 // SAFETY: the caller's; a tile's row is a register of pairs. What is asked for ahead need not be there.
                 *columns = unsafe {
                     let row = right.add(pair * rows.right_row + across * rows.right_second);
-                    _mm_prefetch::<_MM_HINT_T0>(row.wrapping_add(AHEAD).cast());
+                    _mm_prefetch::<_MM_HINT_T1>(row.wrapping_add(AHEAD).cast());
                     _mm512_loadu_si512(row.cast())
                 };
             }

@@ -2,8 +2,11 @@
 #![allow(unsafe_code)] // bounds that are checked once for a tile, and not at every step of its depth
 #![allow(clippy::needless_range_loop)] // iterators over registers are not always taken apart into them
 
-use super::{Kernel, Simd};
+use super::{CACHE_LINE, Kernel, Simd};
 use crate::matmul::{Left, Start};
+
+/// Values of the panels that are asked for ahead of those in use: weights that other layers drove out of the caches come in time.
+const AHEAD: usize = 1024;
 
 /// One tile: as many rows and registers as [`TileKernel`] says.
 pub(crate) struct Tile<'a> {
@@ -146,6 +149,9 @@ fn add_step<S: Simd, const ROWS: usize, const VECTORS: usize>(
     let mut right = [simd.splat(0.0); VECTORS];
     for vector in 0..VECTORS {
         right[vector] = simd.load(&panel[vector * S::LANES..]);
+        if (vector * S::LANES * size_of::<f32>()).is_multiple_of(CACHE_LINE) {
+            simd.prefetch_line(panel.as_ptr().wrapping_add(AHEAD + vector * S::LANES));
+        }
     }
     for row in 0..ROWS {
         let value = simd.splat(left(row));
