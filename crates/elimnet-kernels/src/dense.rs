@@ -263,12 +263,8 @@ impl<I: Element, O: Element> Product<'_, I, O> {
         let aside = &*aside;
         let step = (threads::ELEMENTS / columns).max(1);
         threads::for_each(output.chunks_mut(step * columns), &|task, output| {
-            for (row, output) in output.chunks_exact_mut(columns).enumerate() {
-                for (index, output) in output.chunks_mut(block).enumerate() {
-                    let sums = &aside[index * rows * block..];
-                    narrow_row(&sums[(task * step + row) * output.len()..][..output.len()], output);
-                }
-            }
+            let parts = aside.chunks(rows * block);
+            threads::join_columns(parts, block, task * step, output, columns, narrow_row);
         });
     }
 }

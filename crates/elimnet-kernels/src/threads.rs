@@ -139,6 +139,24 @@ pub(crate) fn map<T: Send, R: Send>(items: impl Iterator<Item = T>, run: &(dyn F
     results.into_iter().flatten().collect()
 }
 
+/// Puts matrices that tasks made of some columns each side by side: the rows from `first` on, as many as `output` has of `row` values.
+/// Each part is `columns` wide, the last one as wide as the rest; `copy` takes a row of it to its place.
+pub(crate) fn join_columns<'a, P: 'a, O>(
+    parts: impl Iterator<Item = &'a [P]> + Clone,
+    columns: usize,
+    first: usize,
+    output: &mut [O],
+    row: usize,
+    copy: impl Fn(&[P], &mut [O]),
+) {
+    for (index, output) in output.chunks_exact_mut(row).enumerate() {
+        for (part, output) in parts.clone().zip(output.chunks_mut(columns)) {
+            let width = output.len();
+            copy(&part[(first + index) * width..][..width], output);
+        }
+    }
+}
+
 /// Adds `parts`, one after the other, to `sum`.
 pub(crate) fn add_parts(sum: &mut [f32], parts: &[f32]) {
     let length = sum.len();
@@ -174,6 +192,15 @@ mod tests {
         let address = Scratch::<f32>::new(100).as_ptr();
         let again = Scratch::<f32>::new(60);
         assert_eq!((again.len(), again.as_ptr()), (60, address));
+    }
+
+    #[test]
+    fn columns_are_joined_from_any_row_on() {
+        // Rows of 5 columns, of which the parts have 2, 2 and 1.
+        let parts = [&[0, 1, 10, 11, 20, 21][..], &[2, 3, 12, 13, 22, 23], &[4, 14, 24]];
+        let mut joined = [0; 10];
+        join_columns(parts.into_iter(), 2, 1, &mut joined, 5, |part, output| output.copy_from_slice(part));
+        assert_eq!(joined, [10, 11, 12, 13, 14, 20, 21, 22, 23, 24]);
     }
 
     #[test]

@@ -276,14 +276,9 @@ impl<O: Element> Job<'_, O> {
             output.chunks_mut(TILE * channels).enumerate().map(move |(tile, output)| (index, tile, output))
         });
         threads::for_each(outputs, &|_, (index, tile, output)| {
-            for (cut, aside) in aside[index * cuts * longest..].chunks(longest).take(cuts).enumerate() {
-                let first = cut * columns;
-                let width = columns.min(channels - first);
-                let aside = aside[tile * TILE * width..].chunks_exact(width);
-                for (output, aside) in output.chunks_exact_mut(channels).zip(aside) {
-                    output[first..first + width].copy_from_slice(aside);
-                }
-            }
+            let parts = aside[index * cuts * longest..].chunks(longest).take(cuts);
+            let copy = |part: &[O], output: &mut [O]| output.copy_from_slice(part);
+            threads::join_columns(parts, columns, tile * TILE, output, channels, copy);
         });
     }
 

@@ -270,11 +270,8 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
         threads::for_each(aside.chunks_mut(length).zip(parts), &|task, (output, part)| {
             self.run(strips.clone(), task * columns..(task + 1) * columns, part, output);
         });
-        for (pixel, output) in output.chunks_exact_mut(channels).enumerate() {
-            for (output, aside) in output.chunks_exact_mut(columns).zip(aside.chunks_exact(length)) {
-                output.copy_from_slice(&aside[pixel * columns..][..columns]);
-            }
-        }
+        let copy = |part: &[O], output: &mut [O]| output.copy_from_slice(part);
+        threads::join_columns(aside.chunks(length), columns, 0, output, channels, copy);
     }
 
     fn run(
