@@ -82,12 +82,12 @@ fn logits_in_inference_are_near_those_of_f32() {
     }
 }
 
-/// Largest logit less the second, over the spread of all.
+/// Largest logit less the second, over the spread of all, which is 2 at least.
 fn relative_margin(logits: &[f32]) -> f32 {
     let mut sorted = logits.to_vec();
     sorted.sort_by(f32::total_cmp);
     let [least, .., second, first] = sorted[..] else { unreachable!("three classes and more") };
-    (first - second) / (first - least)
+    (first - second) / (first - least).max(2.0)
 }
 
 #[test]
