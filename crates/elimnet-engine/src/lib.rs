@@ -103,6 +103,8 @@ pub trait Engine: Send {
     /// As [`Engine::infer`], for the sake of the largest logit: images whose two largest are so close that the device's
     /// precision can't tell which is larger are run in f32.
     ///
+    /// # Shapes
+    /// `[n, classes]`, as [`Engine::infer`].
     /// # Errors
     /// If the images do not fit the network.
     fn classify(&mut self, images: &Images) -> Result<Matrix, EngineError>;
