@@ -16,6 +16,21 @@ pub struct Image {
     pub rgb: Vec<u8>,
 }
 
+/// A rectangle of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) left: usize,
+    pub(crate) top: usize,
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+}
+
+impl Part {
+    pub(crate) fn whole(image: &Image) -> Self {
+        Self { left: 0, top: 0, width: image.width, height: image.height }
+    }
+}
+
 impl fmt::Debug for Image {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "Image({}x{})", self.width, self.height)
@@ -77,7 +92,7 @@ impl Image {
     pub fn padded_to_square(&self) -> Image {
         let side = self.width.max(self.height);
         let (left, top) = ((side - self.width) / 2, (side - self.height) / 2);
-        let mut padded = Image::filled(side, side, [0; 3]);
+        let mut padded = Image::new(side, side, vec![0; side * side * 3]);
         let rows = padded.rgb.chunks_exact_mut(side * 3).skip(top);
         for (target, source) in rows.zip(self.rows()) {
             target[left * 3..(left + self.width) * 3].copy_from_slice(source);

@@ -177,29 +177,37 @@ impl Recipe {
     ) -> Result<LabeledBatch, DataError> {
         let (size, side) = (self.options.batch_size, self.options.preprocessing.image_size);
         let indices = plan.order[number * size..((number + 1) * size).min(plan.order.len())].to_vec();
-        let image_len = side * side * 3;
-        let mut pixels = vec![0.0; indices.len() * image_len];
-        for (&index, target) in indices.iter().zip(pixels.chunks_exact_mut(image_len)) {
-            self.normaliser.write(&self.image(plan.epoch, index, scaler)?, target);
+        let mut pixels = Vec::with_capacity(indices.len() * side * side * 3);
+        for &index in &indices {
+            self.append(plan.epoch, index, scaler, &mut pixels)?;
         }
         let labels = indices.iter().map(|&index| self.samples[index].label).collect();
         Ok(LabeledBatch { images: Images::new(indices.len(), side, side, 3, pixels), labels, indices })
     }
 
-    /// A sample as an epoch sees it.
-    fn image(&self, epoch: u64, index: usize, scaler: &mut Scaler) -> Result<Image, DataError> {
+    /// Appends the pixels of a sample as an epoch sees it.
+    fn append(
+        &self,
+        epoch: u64,
+        index: usize,
+        scaler: &mut Scaler,
+        pixels: &mut Vec<f32>,
+    ) -> Result<(), DataError> {
         let LoaderOptions { policy, preprocessing, seed, .. } = &self.options;
         let prepared = self.prepared(index, scaler)?;
         let mut random = Random::new(*seed, Purpose::Augment, [epoch, index as u64]);
-        Ok(policy.vary(prepared, preprocessing, &mut random, scaler))
+        let (image, facing) = policy.vary(&prepared, preprocessing, &mut random, scaler);
+        self.normaliser.append(&image, facing, pixels);
+        Ok(())
     }
 
-    fn prepared(&self, index: usize, scaler: &mut Scaler) -> Result<Image, DataError> {
+    fn prepared(&self, index: usize, scaler: &mut Scaler) -> Result<Arc<Image>, DataError> {
         if let Some(image) = self.cache.get(index) {
-            return Ok(image.clone());
+            return Ok(Arc::clone(image));
         }
         let sample = &self.samples[index];
-        let prepared = self.options.policy.prepare(&*sample.load()?, &self.options.preprocessing, scaler);
+        let image = sample.load()?;
+        let prepared = Arc::new(self.options.policy.prepare(&image, &self.options.preprocessing, scaler));
         if sample.path().is_some() {
             self.cache.keep(index, &prepared);
         }

@@ -1,10 +1,12 @@
 //! What happens to a training or test image on its way to the network: the seed's augmentation policies.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::error::DataError;
-use super::image::Image;
-use super::preprocessing::Preprocessing;
+use super::image::{Image, Part};
+use super::preprocessing::{Facing, Preprocessing};
 use super::randaugment;
 use super::resize::Scaler;
 use crate::random::Random;
@@ -96,31 +98,33 @@ impl Policy {
     }
 
     /// The part with chance, on what [`Policy::prepare`] gave. The result has `preprocessing.image_size` as its side.
-    pub(crate) fn vary(
+    pub(crate) fn vary<'a>(
         &self,
-        image: Image,
+        image: &'a Image,
         preprocessing: &Preprocessing,
         random: &mut Random,
         scaler: &mut Scaler,
-    ) -> Image {
+    ) -> (Cow<'a, Image>, Facing) {
         match self {
             Self::SimpleAugmentTrain => {
-                flipped_half(random_resized_crop(&image, preprocessing, random, scaler), random)
+                let crop = random_resized_crop(image, preprocessing, random, scaler);
+                (Cow::Owned(crop), random_facing(random))
             }
-            Self::SimpleAugmentTest => image,
+            Self::SimpleAugmentTest => (Cow::Borrowed(image), Facing::AsStored),
             Self::RandaugmentTrain { n_select, level, n_level } => {
-                let image = randaugment::augment(image, *n_select, *level, *n_level, random);
-                randaugment::cut_out(flipped_half(image, random), random)
+                let mut image = randaugment::augment(image.clone(), *n_select, *level, *n_level, random);
+                if random_facing(random) == Facing::Mirrored {
+                    image.flip_horizontally();
+                }
+                (Cow::Owned(randaugment::cut_out(image, random)), Facing::AsStored)
             }
         }
     }
 }
 
-fn flipped_half(mut image: Image, random: &mut Random) -> Image {
-    if random.chance(0.5) {
-        image.flip_horizontally();
-    }
-    image
+/// Half of all images are mirrored.
+fn random_facing(random: &mut Random) -> Facing {
+    if random.chance(0.5) { Facing::Mirrored } else { Facing::AsStored }
 }
 
 /// A part of 8 % to 100 % of the area and 3/4 to 4/3 as wide as high, resized to the network's size.
@@ -134,21 +138,12 @@ fn random_resized_crop(
     scaler: &mut Scaler,
 ) -> Image {
     let part = crop_box(image.width, image.height, random);
-    let crop = image.cropped(part.left, part.top, part.width, part.height);
-    scaler.resize(&crop, preprocessing.image_size, preprocessing.image_size, preprocessing.resize)
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct CropBox {
-    left: usize,
-    top: usize,
-    width: usize,
-    height: usize,
+    scaler.resize_part(image, part, preprocessing.image_size, preprocessing.image_size, preprocessing.resize)
 }
 
 /// # Source
 /// `torchvision.transforms.RandomResizedCrop.get_params`, with its defaults `scale=(0.08, 1)`, `ratio=(3/4, 4/3)`.
-fn crop_box(width: usize, height: usize, random: &mut Random) -> CropBox {
+fn crop_box(width: usize, height: usize, random: &mut Random) -> Part {
     const SCALE: (f64, f64) = (0.08, 1.0);
     const RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
     let area = (width * height) as f64;
@@ -160,14 +155,14 @@ fn crop_box(width: usize, height: usize, random: &mut Random) -> CropBox {
         if (1..=width).contains(&crop_width) && (1..=height).contains(&crop_height) {
             let top = random.below(height - crop_height + 1);
             let left = random.below(width - crop_width + 1);
-            return CropBox { left, top, width: crop_width, height: crop_height };
+            return Part { left, top, width: crop_width, height: crop_height };
         }
     }
     central_box(width, height, RATIO)
 }
 
 /// The largest centred part whose proportions are within `ratio`.
-fn central_box(width: usize, height: usize, ratio: (f64, f64)) -> CropBox {
+fn central_box(width: usize, height: usize, ratio: (f64, f64)) -> Part {
     let proportion = width as f64 / height as f64;
     let (crop_width, crop_height) = if proportion < ratio.0 {
         (width, ((width as f64 / ratio.0).round_ties_even() as usize).clamp(1, height))
@@ -176,7 +171,7 @@ fn central_box(width: usize, height: usize, ratio: (f64, f64)) -> CropBox {
     } else {
         (width, height)
     };
-    CropBox {
+    Part {
         left: (width - crop_width) / 2,
         top: (height - crop_height) / 2,
         width: crop_width,
@@ -191,7 +186,7 @@ mod tests {
 
     #[test]
     fn crops_have_torchvisions_areas_and_proportions() {
-        let boxes: Vec<CropBox> = (0..4000)
+        let boxes: Vec<Part> = (0..4000)
             .map(|sample| crop_box(268, 268, &mut Random::new(3, Purpose::Augment, [0, sample])))
             .collect();
         for part in &boxes {
@@ -212,9 +207,9 @@ mod tests {
     #[test]
     fn an_extreme_image_gets_its_central_part() {
         let ratio = (3.0 / 4.0, 4.0 / 3.0);
-        assert_eq!(central_box(300, 30, ratio), CropBox { left: 130, top: 0, width: 40, height: 30 });
-        assert_eq!(central_box(30, 300, ratio), CropBox { left: 0, top: 130, width: 30, height: 40 });
-        assert_eq!(central_box(30, 30, ratio), CropBox { left: 0, top: 0, width: 30, height: 30 });
+        assert_eq!(central_box(300, 30, ratio), Part { left: 130, top: 0, width: 40, height: 30 });
+        assert_eq!(central_box(30, 300, ratio), Part { left: 0, top: 130, width: 30, height: 40 });
+        assert_eq!(central_box(30, 30, ratio), Part { left: 0, top: 0, width: 30, height: 30 });
     }
 
     #[test]

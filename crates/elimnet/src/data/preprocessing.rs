@@ -43,8 +43,8 @@ impl Preprocessing {
     /// `[image_size, image_size, 3]`.
     pub fn apply(&self, image: &Image) -> Vec<f32> {
         let square = self.fitted(image, self.image_size, &mut Scaler::new());
-        let mut normalised = vec![0.0; square.bytes()];
-        self.normaliser().write(&square, &mut normalised);
+        let mut normalised = Vec::with_capacity(square.bytes());
+        self.normaliser().append(&square, Facing::AsStored, &mut normalised);
         normalised
     }
 
@@ -61,28 +61,45 @@ impl Preprocessing {
     }
 }
 
-/// `(value / 255 − mean) / std` by table: the very floats of torchvision's `ToTensor` and `Normalize`, in one pass.
+/// Whether an image goes into the network as it is stored or with left and right swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Facing {
+    AsStored,
+    Mirrored,
+}
+
+/// `(value / 255 − mean) / std` by a table for each channel: the very floats of torchvision's `ToTensor` and `Normalize`,
+/// in one pass.
 pub(crate) struct Normaliser {
-    table: Vec<[f32; 3]>,
+    channels: Box<[[f32; 256]; 3]>,
 }
 
 impl Normaliser {
     fn new(mean: [f32; 3], std: [f32; 3]) -> Self {
-        let entry =
-            |value: usize| [0, 1, 2].map(|channel| (value as f32 / 255.0 - mean[channel]) / std[channel]);
-        Self { table: (0..256).map(entry).collect() }
+        let table = |channel: usize| {
+            std::array::from_fn(|value| (value as f32 / 255.0 - mean[channel]) / std[channel])
+        };
+        Self { channels: Box::new([0, 1, 2].map(table)) }
     }
 
-    /// Writes the normalised pixels of `image`.
-    ///
-    /// # Panics
-    /// If `target` has another length than `image.rgb`.
-    pub(crate) fn write(&self, image: &Image, target: &mut [f32]) {
-        assert_eq!(image.rgb.len(), target.len(), "space for {image:?}");
-        let (pixels, targets) = (image.rgb.as_chunks::<3>().0, target.as_chunks_mut::<3>().0);
-        for (target, pixel) in targets.iter_mut().zip(pixels) {
-            *target = [0, 1, 2].map(|channel| self.table[usize::from(pixel[channel])][channel]);
+    /// Appends the normalised pixels of `image`.
+    pub(crate) fn append(&self, image: &Image, facing: Facing, pixels: &mut Vec<f32>) {
+        // Appended, because a zeroed target is written twice: 104 µs against 168 for 224 x 224 pixels (Zen 3).
+        match facing {
+            Facing::AsStored => {
+                pixels.extend(image.rgb.as_chunks().0.iter().flat_map(|pixel| self.normalised(pixel)));
+            }
+            Facing::Mirrored => {
+                for row in image.rows() {
+                    pixels.extend(row.as_chunks().0.iter().rev().flat_map(|pixel| self.normalised(pixel)));
+                }
+            }
         }
+    }
+
+    fn normalised(&self, &[red, green, blue]: &[u8; 3]) -> [f32; 3] {
+        let [reds, greens, blues] = &*self.channels;
+        [reds[usize::from(red)], greens[usize::from(green)], blues[usize::from(blue)]]
     }
 }
 
@@ -98,6 +115,18 @@ mod tests {
         for (value, expected) in values.iter().zip(expected.repeat(2)) {
             assert!((value - expected).abs() < 1e-6, "{value} for {expected}");
         }
+    }
+
+    #[test]
+    fn a_mirrored_image_is_appended_as_a_flipped_one() {
+        let rgb = (0..5 * 3 * 3).map(|value| value * 5).collect();
+        let (normaliser, mut image) = (Preprocessing::new(5).normaliser(), Image::new(5, 3, rgb));
+        let (mut mirrored, mut flipped) = (vec![1.0], vec![1.0]);
+        normaliser.append(&image, Facing::Mirrored, &mut mirrored);
+        image.flip_horizontally();
+        normaliser.append(&image, Facing::AsStored, &mut flipped);
+        assert_eq!(mirrored, flipped);
+        assert_eq!(mirrored.len(), 1 + 5 * 3 * 3);
     }
 
     #[test]
