@@ -1,4 +1,5 @@
-"""Writes what Pillow makes of small images: the operations of RandAugment, resizing, and decoding to RGB.
+"""Writes what Pillow makes of small images: the operations of RandAugment, resizing, and decoding to RGB, also at a part of
+the size.
 
 Every golden is a PNG, so that a person can look at it. Run from the workspace root:
 
@@ -176,6 +177,25 @@ def sources() -> dict:
     }
 
 
+def write_reduced() -> None:
+    """JPEG files as libjpeg decodes them at 1/2, 1/4 and 1/8 of their size."""
+    folder = OUT / "reduced"
+    folder.mkdir(parents=True, exist_ok=True)
+    image = picture(41, 29, 5).resize((328, 232), Image.Resampling.BICUBIC)
+    for name, drawn, options in [
+        ("baseline", image, {}),
+        ("full_chroma", image, {"subsampling": 0}),
+        ("progressive", image, {"progressive": True}),
+        ("gray", image.convert("L"), {}),
+    ]:
+        path = folder / f"{name}.jpg"
+        drawn.save(path, quality=90, **options)
+        for denominator in [2, 4, 8]:
+            reduced = Image.open(path)
+            reduced.draft(None, (image.width // denominator, image.height // denominator))
+            reduced.convert("RGB").save(folder / f"{name}_{denominator}.png", optimize=True)
+
+
 def write_decoded() -> None:
     folder = OUT / "decode"
     folder.mkdir(parents=True, exist_ok=True)
@@ -191,4 +211,5 @@ def write_decoded() -> None:
 if __name__ == "__main__":
     write_operations()
     write_resizes()
+    write_reduced()
     write_decoded()

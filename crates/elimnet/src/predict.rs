@@ -9,7 +9,7 @@ use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Images, NamedTensor};
 
 use crate::bench::random_images;
-use crate::data::{DecodeError, Image, Preprocessing, decode_file};
+use crate::data::{DecodeError, Image, Preprocessing, decode_file_with};
 use crate::evaluate::largest;
 use crate::model::Model;
 
@@ -109,8 +109,10 @@ impl Classifier {
     ) -> Result<Stopwatch, E> {
         let mut stopwatch = Stopwatch::default();
         for files in files.chunks(batch_size) {
-            let prepared =
-                in_parallel(files, workers, |file| Ok(self.preprocessing.apply(&decode_file(file)?)));
+            let detail = self.preprocessing.detail();
+            let prepared = in_parallel(files, workers, |file| {
+                Ok(self.preprocessing.apply(&decode_file_with(file, detail)?))
+            });
             let (images, failures): (Vec<_>, Vec<_>) = prepared.into_iter().map(split).unzip();
             let images: Vec<Vec<f32>> = images.into_iter().flatten().collect();
             let mut predictions = stopwatch.time(|| self.classify(&images))?.into_iter();

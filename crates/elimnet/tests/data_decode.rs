@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use elimnet::data::{
-    DecodeError, IMAGENET_MEAN, IMAGENET_STD, Image, Preprocessing, ResizeFilter, decode, decode_file,
+    DecodeError, Detail, IMAGENET_MEAN, IMAGENET_STD, Image, Preprocessing, ResizeFilter, decode,
+    decode_file, decode_file_with, decode_with,
 };
 
 fn fixture(name: &str) -> PathBuf {
@@ -78,6 +79,56 @@ fn every_format_reads_as_pillow_reads_it() {
     assert!(failures.is_empty(), "{failures:#?}");
 }
 
+/// Denominators at which a picture of 328 x 232 pixels is decoded for squares of so many pixels.
+const REDUCED: [(usize, Detail); 3] = [(2, square(60)), (4, square(30)), (8, square(17))];
+
+const fn square(side: usize) -> Detail {
+    Detail::Square { side, padded: true }
+}
+
+#[test]
+fn a_part_of_the_size_reads_as_libjpeg_reads_it() {
+    // Colours that the file holds at half the size are reduced as much as brightness is; libjpeg leaves them as they are.
+    for (name, largest, mean) in
+        [("gray", 3, 0.6), ("full_chroma", 6, 1.2), ("baseline", 24, 3.8), ("progressive", 24, 3.8)]
+    {
+        for (denominator, detail) in REDUCED {
+            let ours = decode_file_with(&fixture(&format!("reduced/{name}.jpg")), detail).expect(name);
+            let found = difference(&ours, &image(&format!("reduced/{name}_{denominator}.png")));
+            assert!(found.0 <= largest && found.1 <= mean, "{name} at 1/{denominator}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_resized_from_a_part_of_the_size_is_what_is_resized_from_all() {
+    for name in ["gray", "full_chroma", "baseline", "progressive"] {
+        for (denominator, detail) in REDUCED {
+            let Detail::Square { side, .. } = detail else { unreachable!("all of them are squares") };
+            let [all, part] = [Detail::Full, detail].map(|detail| {
+                let image = decode_file_with(&fixture(&format!("reduced/{name}.jpg")), detail).expect(name);
+                image.padded_to_square().resized(side, side, ResizeFilter::Bilinear)
+            });
+            let found = difference(&all, &part);
+            assert!(found.0 <= 6 && found.1 < 1.1, "{name} from 1/{denominator}: {found:?}");
+        }
+    }
+}
+
+#[test]
+fn a_photo_is_upright_at_a_part_of_its_size() {
+    let path = fixture("decode/rotated.jpg");
+    let (all, part) = (image("decode/rotated.jpg"), decode_file_with(&path, square(6)).expect("decodes"));
+    assert_eq!((all.width, all.height, part.width, part.height), (21, 33, 11, 17));
+}
+
+#[test]
+fn four_colours_and_other_formats_are_decoded_as_a_whole() {
+    for name in ["decode/cmyk.jpg", "decode/rgb.png", "decode/lossy.webp"] {
+        assert_eq!(decode_with(&bytes(name), square(1)).expect(name), image(name), "{name}");
+    }
+}
+
 #[test]
 fn resizing_is_pillows_within_one_level() {
     let original = image("resize/original.png");
@@ -122,6 +173,11 @@ fn a_file_cut_anywhere_is_an_error_or_complete() {
             if let Ok(image) = decode(&whole[..end]) {
                 assert_eq!(image, complete, "{name}, cut after {end} of {} bytes", whole.len());
             }
+            assert_eq!(
+                decode(&whole[..end]).is_ok(),
+                decode_with(&whole[..end], square(1)).is_ok(),
+                "{name}, cut after {end} bytes, at a part of its size"
+            );
         }
         assert!(decode(&whole[..whole.len() * 9 / 10]).is_err(), "{name}");
     }
@@ -137,8 +193,15 @@ fn flipped_bytes_never_panic() {
             for flip in [0x01, 0x80] {
                 let mut broken = whole.clone();
                 broken[at] ^= flip;
-                if let Ok(image) = decode(&broken) {
-                    assert_eq!(image.rgb.len(), image.width * image.height * 3, "{}", path.display());
+                let details: &[Detail] = if whole.starts_with(&[0xFF, 0xD8]) {
+                    &[Detail::Full, square(1)]
+                } else {
+                    &[Detail::Full]
+                };
+                for &detail in details {
+                    if let Ok(image) = decode_with(&broken, detail) {
+                        assert_eq!(image.rgb.len(), image.width * image.height * 3, "{}", path.display());
+                    }
                 }
             }
         }

@@ -3,8 +3,8 @@
 use std::fs;
 
 use elimnet::data::{
-    DataConfig, DataError, Dataset, Image, LabeledBatch, LabeledImage, Loader, LoaderOptions, OpenOptions,
-    Order, Policy, Preprocessing,
+    DataConfig, DataError, Dataset, Detail, Image, LabeledBatch, LabeledImage, Loader, LoaderOptions,
+    OpenOptions, Order, Policy, Preprocessing,
 };
 
 /// Seven images, each of its own gradient, two classes.
@@ -141,15 +141,26 @@ fn an_iterator_dropped_in_the_middle_leaves_nothing_behind() {
 fn files_give_the_same_batches_cached_or_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     write_classes(folder.path(), 4);
+    // Large enough to be decoded at a quarter of their size.
+    for class in ["bottle", "can"] {
+        let large = folder.path().join(class).join("large.jpg");
+        fs::copy("tests/fixtures/images/reduced/baseline.jpg", large).expect("writable");
+    }
     let config = DataConfig { validation_ratio: Some(0.25), ..DataConfig::new(folder.path().to_owned()) };
-    let all = [(0, 0), (0, 1 << 20), (1 << 20, 0), (700, 5000)].map(|(opened, prepared)| {
-        let open = OpenOptions { cache_bytes: opened, ..OpenOptions::default() };
+    let two_epochs = |detail, opened, prepared| {
+        let open = OpenOptions { cache_bytes: opened, detail, ..OpenOptions::default() };
         let dataset = Dataset::open(&config, 1, &open).expect("a valid data set");
         let options = LoaderOptions { cache_bytes: prepared, ..options(Policy::SimpleAugmentTrain) };
         let loader = Loader::new(&dataset.train, options);
         [batches(&loader, 0, Order::Shuffled), batches(&loader, 1, Order::Shuffled)]
+    };
+    let [whole, part] = [Detail::Full, Preprocessing::new(24).detail()].map(|detail| {
+        let all = [(0, 0), (0, 1 << 20), (1 << 20, 0), (700, 5000)]
+            .map(|(opened, prepared)| two_epochs(detail, opened, prepared));
+        assert!(all.iter().all(|batches| *batches == all[0]), "{detail:?}");
+        all[0].clone()
     });
-    assert!(all.iter().all(|batches| *batches == all[0]));
+    assert_ne!(whole, part, "some were decoded at a part of their size");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use elimnet::data::{DataConfig, Dataset, Loader, LoaderOptions, Order, Policy, Split};
+use elimnet::data::{DataConfig, Dataset, Detail, Loader, LoaderOptions, Order, Policy, Split};
 use elimnet::evaluate::{Evaluation, evaluate};
 use elimnet::model::{Model, load_model, model_file};
 use elimnet::train::{RunDirectory, TestScores};
@@ -27,7 +27,7 @@ struct Report {
 pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
     let device = device::open(&args.device)?;
     let model = load_model(&model_file(&args.run)?)?;
-    let (dataset, policy) = images(args)?;
+    let (dataset, policy) = images(args, model.card.preprocessing.detail())?;
     if dataset.classes != model.card.classes {
         return Err(hinted(
             format!(
@@ -49,14 +49,14 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
 }
 
 /// The run's own data in its own splits, or other data.
-fn images(args: &EvaluateArgs) -> anyhow::Result<(Dataset, Policy)> {
+fn images(args: &EvaluateArgs, detail: Detail) -> anyhow::Result<(Dataset, Policy)> {
     if let Some(data) = &args.data {
         let config = DataConfig::open(data)?;
-        return Ok((open_data(&config, 0, &fresh(None))?, config.augment_test));
+        return Ok((open_data(&config, 0, &fresh(None, detail))?, config.augment_test));
     }
     let run = RunDirectory::open(fs_err::canonicalize(&args.run)?)?;
     let setup = run.record()?.setup;
-    let dataset = open_data(&run_data(&run)?, setup.config.seed, &again(&run)?)?;
+    let dataset = open_data(&run_data(&run)?, setup.config.seed, &again(&run, detail)?)?;
     Ok((dataset, setup.augment_test))
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::SystemTime;
 
 use anyhow::Context;
-use elimnet::data::{DataConfig, Dataset, OpenOptions, Preprocessing};
+use elimnet::data::{DataConfig, Dataset, Detail, OpenOptions, Preprocessing};
 use elimnet::model::{self, ModelBase, ModelSource, Provenance};
 use elimnet::scan::{Place, ScanError, probe_head};
 use elimnet::train::{Job, NewRun, Outcome, RunDirectory, Setup, Summary, TensorBoard, fit, resume};
@@ -71,7 +71,8 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyh
             "give some with --weights FILE or --weights imagenet, or leave --head out",
         ));
     }
-    let dataset = open_data(&data, config.seed, &fresh(args.recipe.tolerate))?;
+    let preprocessing = Preprocessing::new(data.image_size);
+    let dataset = open_data(&data, config.seed, &fresh(args.recipe.tolerate, preprocessing.detail()))?;
     let network = network.with_classes(dataset.classes.len());
     let start = weights.read(&source, &network, &dataset.classes, config.seed)?;
     // The run must be resumable from any directory.
@@ -89,7 +90,7 @@ fn begin(args: &TrainArgs, model: &str, data: &Path, device: &CpuDevice) -> anyh
     let setup = Setup {
         cut: cut_name(&source, &network),
         network,
-        preprocessing: Preprocessing::new(data.image_size),
+        preprocessing,
         augment_train: data.augment_train,
         augment_test: data.augment_test,
         weights_from: start.weights_from,
@@ -114,7 +115,7 @@ fn go_on(args: &TrainArgs, run: &Path, device: &DeviceArgs) -> anyhow::Result<Ou
     let device = device::open_for(device, record.precision.parse()?)?;
     let setup = record.setup;
     let data = run_data(&run)?;
-    let dataset = open_data(&data, setup.config.seed, &again(&run)?)?;
+    let dataset = open_data(&data, setup.config.seed, &again(&run, setup.preprocessing.detail())?)?;
     let (mut watch, interrupt) = (watchers(args), interrupt_flag()?);
     let job = Job { setup, dataset: &dataset, device: &device, observer: &mut watch, interrupt: &interrupt };
     let outcome = resume(job, run);
@@ -141,14 +142,14 @@ pub(crate) fn run_data(run: &RunDirectory) -> anyhow::Result<DataConfig> {
 }
 
 /// Options to open a data set for the first time.
-pub(crate) fn fresh(tolerate: Option<f64>) -> OpenOptions {
+pub(crate) fn fresh(tolerate: Option<f64>, detail: Detail) -> OpenOptions {
     let default = OpenOptions::default();
-    OpenOptions { tolerated: tolerate.unwrap_or(default.tolerated), ..default }
+    OpenOptions { tolerated: tolerate.unwrap_or(default.tolerated), detail, ..default }
 }
 
 /// Options to open a run's data set again: what is missing now is in the saved splits, or was left out before.
-pub(crate) fn again(run: &RunDirectory) -> anyhow::Result<OpenOptions> {
-    Ok(OpenOptions { splits: Some(run.split_names()?), tolerated: 1.0, ..OpenOptions::default() })
+pub(crate) fn again(run: &RunDirectory, detail: Detail) -> anyhow::Result<OpenOptions> {
+    Ok(OpenOptions { splits: Some(run.split_names()?), tolerated: 1.0, detail, ..OpenOptions::default() })
 }
 
 /// Opens a data set and says what was found.

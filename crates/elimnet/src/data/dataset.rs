@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use super::config::{DataConfig, DatasetKind};
+use super::decode::Detail;
 use super::error::{DataError, SkipKind, SkippedFile};
 use super::found::Found;
 use super::image::Image;
@@ -35,6 +36,9 @@ pub struct OpenOptions {
     pub check: bool,
     /// Share of the image files, in 0..1, that may fail to decode before that is an error.
     pub tolerated: f64,
+    /// How much of each file is decoded: what the largest network that will see the images needs
+    /// ([`super::Preprocessing::detail`]).
+    pub detail: Detail,
     /// Bytes of decoded images to keep in memory, so that they need not be decoded again. Where the budget ends, the
     /// remaining files are decoded each time.
     pub cache_bytes: usize,
@@ -46,7 +50,14 @@ pub struct OpenOptions {
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { check: true, tolerated: 0.05, cache_bytes: 1 << 30, workers: 0, splits: None }
+        Self {
+            check: true,
+            tolerated: 0.05,
+            detail: Detail::Full,
+            cache_bytes: 1 << 30,
+            workers: 0,
+            splits: None,
+        }
     }
 }
 
@@ -70,6 +81,7 @@ impl Dataset {
         if found.classes.len() < 2 {
             return Err(DataError::OneClass { found: found.classes.len() });
         }
+        found.samples_mut().for_each(|sample| sample.detail = options.detail);
         if options.check {
             check(&mut found, options)?;
         }

@@ -2,18 +2,22 @@
 //!
 //! One small decoder crate a format (BMP is our own) instead of the `image` crate: `image` 0.25 brings a colour management library and
 //! costs some 75 seconds of compilation where these four cost 15. `turbojpeg` decodes JPEG a little faster than
-//! `zune-jpeg` and needs a C compiler, CMake and NASM for it.
+//! `zune-jpeg` and needs a C compiler, CMake and NASM for it. `zune-jpeg` can't decode at a part of the size; where that is
+//! enough, `jpeg-decoder` does, which is slower at the whole size.
 //!
 //! What becomes RGB follows Pillow's `convert("RGB")`: alpha is dropped (not composited: a transparent pixel keeps the
 //! colour that is stored under it), gray is repeated, palettes are looked up, 16 bits give their high byte, CMYK is taken
 //! as Adobe's inverted one. Unlike `convert`, the EXIF orientation is applied.
 
 mod bmp;
+mod detail;
 mod formats;
 mod orientation;
 
 use std::io;
 use std::path::Path;
+
+pub use detail::Detail;
 
 use super::image::Image;
 
@@ -84,12 +88,20 @@ impl Format {
 /// # Errors
 /// If they are not an image of a known format, end too early or are too large.
 pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+    decode_with(bytes, Detail::Full)
+}
+
+/// Decodes the bytes of a file, with as much of it as is wanted.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_with(bytes: &[u8], detail: Detail) -> Result<Image, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
     let format = Format::of(bytes).ok_or_else(|| DecodeError::UnknownFormat { found: stranger(bytes) })?;
     let (image, exif) = match format {
-        Format::Jpeg => formats::jpeg(bytes),
+        Format::Jpeg => formats::jpeg(bytes, detail),
         Format::Png => formats::png(bytes),
         Format::WebP => formats::webp(bytes),
         Format::Bmp => bmp::decode(bytes),
@@ -103,7 +115,15 @@ pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
 /// # Errors
 /// If it can't be read, or as [`decode`].
 pub fn decode_file(path: &Path) -> Result<Image, DecodeError> {
-    decode(&fs_err::read(path)?)
+    decode_file_with(path, Detail::Full)
+}
+
+/// Decodes a file, with as much of it as is wanted.
+///
+/// # Errors
+/// If it can't be read, or as [`decode`].
+pub fn decode_file_with(path: &Path, detail: Detail) -> Result<Image, DecodeError> {
+    decode_with(&fs_err::read(path)?, detail)
 }
 
 /// Names what people commonly put between photos.

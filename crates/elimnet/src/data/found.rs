@@ -15,3 +15,11 @@ pub(crate) struct Found {
     pub(crate) test: Option<Vec<Sample>>,
     pub(crate) skipped: Vec<SkippedFile>,
 }
+
+impl Found {
+    /// The samples of all splits.
+    pub(crate) fn samples_mut(&mut self) -> impl Iterator<Item = &mut Sample> {
+        let others = [&mut self.validation, &mut self.test].into_iter().flatten();
+        std::iter::once(&mut self.train).chain(others).flatten()
+    }
+}

@@ -206,8 +206,9 @@ impl Recipe {
             return Ok(Arc::clone(image));
         }
         let sample = &self.samples[index];
+        let LoaderOptions { policy, preprocessing, .. } = &self.options;
         let image = sample.load()?;
-        let prepared = Arc::new(self.options.policy.prepare(&image, &self.options.preprocessing, scaler));
+        let prepared = Arc::new(policy.prepare(&image, preprocessing, scaler));
         if sample.path().is_some() {
             self.cache.keep(index, &prepared);
         }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::decode::Detail;
 use super::image::Image;
 use super::resize::{ResizeFilter, Scaler};
 
@@ -46,6 +47,11 @@ impl Preprocessing {
         let mut normalised = Vec::with_capacity(square.bytes());
         self.normaliser().append(&square, Facing::AsStored, &mut normalised);
         normalised
+    }
+
+    /// How much of an image [`Preprocessing::apply`] and the training policies make use of.
+    pub fn detail(&self) -> Detail {
+        Detail::Square { side: self.image_size, padded: self.pad_to_square }
     }
 
     /// Padded (if so set) and resized to a square of `side`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::decode::{self, DecodeError};
+use super::decode::{self, DecodeError, Detail};
 use super::error::DataError;
 use super::image::Image;
 
@@ -15,6 +15,8 @@ pub struct Sample {
     pub source: Source,
     /// Index of its class.
     pub label: usize,
+    /// How much of a file is decoded.
+    pub(crate) detail: Detail,
     /// Decoded pixels that were kept when the data set was opened.
     pub(crate) kept: Option<Arc<Image>>,
 }
@@ -39,7 +41,7 @@ pub enum Source {
 impl Sample {
     /// A sample whose name (a path below the data set's root, say) tells it from all others of its data set.
     pub fn new(name: &str, source: Source, label: usize) -> Self {
-        Self { name: name.into(), source, label, kept: None }
+        Self { name: name.into(), source, label, detail: Detail::Full, kept: None }
     }
 
     /// The name.
@@ -55,15 +57,25 @@ impl Sample {
         }
     }
 
-    /// The pixels.
+    /// The pixels, of a file as many as its data set was opened for ([`super::OpenOptions::detail`]).
     ///
     /// # Errors
     /// If it is a file that can't be decoded (any more).
     pub fn load(&self) -> Result<Arc<Image>, DataError> {
+        match &self.kept {
+            Some(image) => Ok(Arc::clone(image)),
+            None => self.load_with(self.detail),
+        }
+    }
+
+    /// The pixels, of a file as many as are wanted.
+    ///
+    /// # Errors
+    /// If it is a file that can't be decoded (any more).
+    pub fn load_with(&self, detail: Detail) -> Result<Arc<Image>, DataError> {
         match &self.source {
-            _ if self.kept.is_some() => Ok(self.kept.clone().expect("just checked")),
             Source::File(path) => {
-                let decoded = decode::decode_file(path).map(Arc::new);
+                let decoded = decode::decode_file_with(path, detail).map(Arc::new);
                 decoded.map_err(|source| DataError::Decode { path: path.clone(), source })
             }
             Source::Pixels(image) => Ok(Arc::clone(image)),
@@ -74,7 +86,7 @@ impl Sample {
     /// Decodes a file to see whether it can be, and what it says if not.
     pub(crate) fn try_decode(&self) -> Option<Result<Image, DecodeError>> {
         match &self.source {
-            Source::File(path) if self.kept.is_none() => Some(decode::decode_file(path)),
+            Source::File(path) if self.kept.is_none() => Some(decode::decode_file_with(path, self.detail)),
             _ => None,
         }
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use jpeg_encoder::{ColorType, Encoder, EncodingError};
 
+use super::decode::Detail;
 use super::image::Image;
 use super::resize::ResizeFilter;
 
@@ -12,6 +13,9 @@ const QUALITY: u8 = 80;
 
 /// The longer side in pixels: twice what a page shows, for fine screens.
 const SIDE: usize = 192;
+
+/// How much of an image its thumbnail shows.
+pub(crate) const THUMBNAIL: Detail = Detail::Square { side: SIDE, padded: true };
 
 impl Image {
     /// A small JPEG as a `data:` URL, its longer side at most 192 pixels.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Prediction;
-use crate::data::{DataError, Split};
+use crate::data::{DataError, Split, THUMBNAIL};
 use crate::train::log_softmax;
 
 /// An image that was taken for something else.
@@ -78,7 +78,7 @@ impl MistakeCollector {
                 predicted: classes[wrong.predicted].clone(),
                 probability: wrong.probability,
                 truth_probability: wrong.truth_probability,
-                thumbnail: sample.load()?.thumbnail(),
+                thumbnail: sample.load_with(THUMBNAIL)?.thumbnail(),
             })
         };
         self.found.iter().map(mistake).collect()

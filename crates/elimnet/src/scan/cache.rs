@@ -18,7 +18,7 @@ use crate::data::{DataError, Sample};
 use crate::weights::{Tensor, read_checkpoint, sha256_of_file, write_atomically, write_safetensors};
 
 /// Changes whenever features may come out otherwise for the same input.
-const VERSION: &str = "elimnet features 2";
+const VERSION: &str = "elimnet features 3";
 
 /// A place for features on the disk.
 #[derive(Clone, Debug)]
@@ -47,6 +47,8 @@ impl FeatureFile {
         add(json(serde_json::to_string(cuts)).as_bytes());
         add(json(serde_json::to_string(pictures.preprocessing)).as_bytes());
         add(json(serde_json::to_string(&pictures.policy)).as_bytes());
+        let details = pictures.splits().map(|split| split.samples.first().map(|sample| sample.detail));
+        add(format!("{details:?}").as_bytes());
         for tensor in trunk_tensors(network, tensors) {
             add(tensor.name.as_bytes());
             let bytes: Vec<u8> = tensor.values.iter().flat_map(|value| value.to_le_bytes()).collect();

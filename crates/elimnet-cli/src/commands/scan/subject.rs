@@ -44,7 +44,9 @@ impl Subject {
         for (named, options) in named.iter().flat_map(|named| options.iter().map(move |o| (named, o))) {
             check_image_size(&named.network, options.preprocessing.image_size)?;
         }
-        let dataset = open_data(&data, args.seed, &fresh(args.tolerate))?;
+        let sizes = options.iter().map(|options| options.preprocessing.image_size);
+        let largest = Preprocessing::new(sizes.fold(data.image_size, usize::max));
+        let dataset = open_data(&data, args.seed, &fresh(args.tolerate, largest.detail()))?;
         let read = |named: Named| -> anyhow::Result<Backbone> {
             let network = named.network.with_classes(dataset.classes.len());
             let start = named.weights.read(&named.source, &network, &dataset.classes, args.seed)?;

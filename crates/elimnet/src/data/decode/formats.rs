@@ -8,7 +8,7 @@ use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 
-use super::{DecodeError, MAX_PIXELS};
+use super::{DecodeError, Detail, MAX_PIXELS};
 use crate::data::image::Image;
 
 pub(super) type Decoded = Result<(Image, Option<Vec<u8>>), DecodeError>;
@@ -17,7 +17,7 @@ pub(super) type Decoded = Result<(Image, Option<Vec<u8>>), DecodeError>;
 ///
 /// The scan is decoded strictly, so that a cut or damaged one is an error and not a photo that ends in gray; headers are
 /// read leniently where they must be (many cameras leave stray bytes between them).
-pub(super) fn jpeg(bytes: &[u8]) -> Decoded {
+pub(super) fn jpeg(bytes: &[u8], detail: Detail) -> Decoded {
     let broken = |reason: &dyn Display| malformed("JPEG", reason);
     if !ends_as_jpeg(bytes) {
         return Err(broken(&"it is cut off: there is no end-of-image marker"));
@@ -30,9 +30,31 @@ pub(super) fn jpeg(bytes: &[u8]) -> Decoded {
     }
     let info = decoder.info().ok_or_else(|| broken(&"no frame header"))?;
     let (width, height) = sides("JPEG", usize::from(info.width), usize::from(info.height))?;
+    let denominator = detail.denominator(width, height);
+    if denominator > 1
+        && let Some(image) = reduced_jpeg(bytes, width.div_ceil(denominator), height.div_ceil(denominator))
+    {
+        return Ok((image, decoder.exif().cloned()));
+    }
     let rgb = decoder.decode().map_err(|error| broken(&error))?;
     let exif = decoder.exif().cloned();
     Ok((image("JPEG", width, height, rgb)?, exif))
+}
+
+/// A JPEG file at the part of its size that has these sides. `None` where it is in four colours, or where something is wrong
+/// with it: the other decoder says what.
+fn reduced_jpeg(bytes: &[u8], width: usize, height: usize) -> Option<Image> {
+    let mut decoder = jpeg_decoder::Decoder::new(bytes);
+    let sides = decoder.scale(u16::try_from(width).ok()?, u16::try_from(height).ok()?).ok()?;
+    if (usize::from(sides.0), usize::from(sides.1)) != (width, height) {
+        return None;
+    }
+    let pixels = decoder.decode().ok()?;
+    match decoder.info()?.pixel_format {
+        jpeg_decoder::PixelFormat::L8 => Some(Image::from_gray(width, height, &pixels)),
+        jpeg_decoder::PixelFormat::RGB24 => Some(Image::new(width, height, pixels)),
+        _ => None,
+    }
 }
 
 fn jpeg_options() -> DecoderOptions {
