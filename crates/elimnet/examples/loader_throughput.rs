@@ -19,7 +19,8 @@ fn main() -> Result<(), DataError> {
     let (workers, size) = (number(1, 0), number(2, 224));
 
     let start = Instant::now();
-    let nothing_kept = OpenOptions { cache_bytes: 0, workers, ..OpenOptions::default() };
+    let detail = Preprocessing::new(size).detail();
+    let nothing_kept = OpenOptions { detail, cache_bytes: 0, workers, ..OpenOptions::default() };
     let dataset = Dataset::open(&DataConfig::open(Path::new(path))?, 0, &nothing_kept)?;
     let images: usize = dataset.splits().iter().map(|(_, split)| split.len()).sum();
     println!("opening, every file decoded: {:.0} images/s", images as f64 / start.elapsed().as_secs_f64());
