@@ -4,7 +4,7 @@
 //! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16|f32-winograd|bf16-winograd]`;
 //! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
 //! forward pass gathers moments, as in training. What f32 reaches is also given as a share of what multiply-adds in registers alone
-//! reach; Winograd's algorithm, whose rate is that of a direct convolution's products, can be above it.
+//! reach at that moment; Winograd's algorithm, whose rate is that of a direct convolution's products, can be above it.
 #![allow(clippy::print_stdout)] // what this program is for
 
 use std::time::Instant;
@@ -44,22 +44,22 @@ fn main() {
     let wanted = arguments.get(2).map_or("", String::as_str);
     let isa = Isa::detect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
-    let peak = peak(isa, &pool);
     println!(
-        "{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds, share of {peak:.3} for f32), best of 7"
+        "{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds, share of the peak of f32), best of 7"
     );
     println!("{:<30} {:>20} {:>20} {:>20}", "layer", "forward", "input gradient", "weight gradient");
     let is_wanted = |element: &str| arguments.get(3).is_none_or(|wanted| wanted == element);
     for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
+        let peak = Some(peak(isa, &pool));
         pool.install(|| {
             if is_wanted("f32") {
-                measure::<f32>(isa, batch, "f32", Some(peak), layer);
+                measure::<f32>(isa, batch, "f32", peak, layer);
             }
             if is_wanted("bf16") {
                 measure::<Bf16>(isa, batch, "bf16", None, layer);
             }
             if is_wanted("f32-winograd") {
-                measure::<f32>(isa, batch, "f32-winograd", Some(peak), layer);
+                measure::<f32>(isa, batch, "f32-winograd", peak, layer);
             }
             if is_wanted("bf16-winograd") {
                 measure::<Bf16>(isa, batch, "bf16-winograd", None, layer);
