@@ -3,10 +3,10 @@
     python benchmarks/loader.py DATA --loader target/release/examples/loader_throughput > benchmarks/results/loader.jsonl
 
 DATA is an image folder with train/ and val/; its photos (every other one, or as `--every` says) are first resized to 512x384
-(`--photo-size`) and saved as JPEG (quality 90) in a temporary folder. Each tool makes the seed's training batches (pad, resize to 1.2 S, random resized crop,
-flip, normalise) of 32 images with two workers, and nobody uses them. elimnet decodes every file each epoch ("nothing kept"), or
-finds the padded and resized images in memory from its second epoch on ("kept", the default where they fit); torchvision
-keeps nothing. One JSON line a run, a table on stderr.
+(`--photo-size`) and saved as JPEG (quality 90) in a temporary folder. Each tool makes the seed's training batches (pad,
+resize to 1.2 S, random resized crop, flip, normalise) of 32 images with two workers, and nobody uses them. elimnet decodes
+every file each epoch ("nothing kept"), or finds the padded and resized images in memory from its second epoch on ("kept", the
+default where they fit); torchvision keeps nothing. One JSON line a run, a table on stderr.
 """
 
 import argparse

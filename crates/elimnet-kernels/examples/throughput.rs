@@ -50,16 +50,16 @@ fn main() {
     println!("{:<30} {:>20} {:>20} {:>20}", "layer", "forward", "input gradient", "weight gradient");
     let is_wanted = |element: &str| arguments.get(3).is_none_or(|wanted| wanted == element);
     for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
-        let peak = Some(peak(isa, &pool));
+        let peak = peak(isa, &pool);
         pool.install(|| {
             if is_wanted("f32") {
-                measure::<f32>(isa, batch, "f32", peak, layer);
+                measure::<f32>(isa, batch, "f32", Some(peak), layer);
             }
             if is_wanted("bf16") {
                 measure::<Bf16>(isa, batch, "bf16", None, layer);
             }
             if is_wanted("f32-winograd") {
-                measure::<f32>(isa, batch, "f32-winograd", peak, layer);
+                measure::<f32>(isa, batch, "f32-winograd", Some(peak), layer);
             }
             if is_wanted("bf16-winograd") {
                 measure::<Bf16>(isa, batch, "bf16-winograd", None, layer);

@@ -34,10 +34,9 @@ impl Kernel for Chains {
         let mut sums = [simd.splat(0.0); CHAINS];
         // Opaque, so that the compiler does not know what the product is.
         let one = simd.splat(std::hint::black_box(1.0));
-        let mut count = 0.0;
-        // An f32 counts up to 2²⁴ exactly.
-        let mut left = self.rounds;
+        let (mut count, mut left) = (0.0, self.rounds);
         while left > 0 {
+            // An f32 counts up to 2²⁴ exactly.
             let turns = left.min(1 << 20);
             for _ in 0..turns {
                 for sum in &mut sums {
