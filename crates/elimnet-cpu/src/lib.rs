@@ -112,8 +112,8 @@ impl CpuDevice {
     }
 
     /// Runs `work` once on each thread, with the thread's number.
-    pub(crate) fn on_every_thread<T: Send>(&self, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
-        self.pool.broadcast(|context| work(context.index()))
+    pub(crate) fn on_every_thread(&self, work: impl Fn(usize) + Sync) {
+        self.pool.broadcast(|context| work(context.index()));
     }
 
     /// Runs `work`, its loops on all threads.

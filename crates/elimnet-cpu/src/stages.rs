@@ -6,7 +6,7 @@
 //! inside its layers instead. Where a batch is split changes no result.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use elimnet_arch::{Network, Shape, ShapeError};
@@ -115,44 +115,52 @@ impl<E: Kernels> Staged<E> {
         let most = self.last().images.min(count.div_ceil(device.threads())).max(1);
         let pieces = count.div_ceil(most).max(1);
         let images = count.div_ceil(pieces).max(1);
-        let work: Vec<Piece<'_, E>> = self.pieces(pixels, target, images);
-        let pieces = work.len();
+        let pieces = count.div_ceil(images);
         workspaces.resize_with(device.threads().max(1), Mutex::default);
-        let work = Mutex::new(work.into_iter());
+        let work = Mutex::new(self.pieces(pixels, target, images));
         let done = Mutex::new(Vec::new());
-        let with_times = extras.times.is_some();
+        let total_times = Mutex::new(extras.times);
         let worker = |thread: usize| {
-            let mut workspace = workspaces[thread].lock().unwrap_or_else(PoisonError::into_inner);
+            let mut workspace = lock(&workspaces[thread]);
             workspace.slabs.resize_with(self.stages.len(), Slabs::default);
+            let with_times = lock(&total_times).is_some();
             let mut times = with_times.then(|| vec![Duration::ZERO; self.last().blocks.end]);
             loop {
-                let next = work.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let next = lock(&work).next();
                 let Some(piece) = next else { break };
                 let index = piece.index;
                 let features = self.run_piece(piece, &mut workspace, extras.cuts, times.as_deref_mut());
-                done.lock().unwrap_or_else(PoisonError::into_inner).push((index, features));
+                if !extras.cuts.is_empty() {
+                    lock(&done).push((index, features));
+                }
             }
-            times
+            if let (Some(total), Some(times)) = (&mut *lock(&total_times), times) {
+                add_times(total, &times, pieces.min(device.threads()));
+            }
         };
-        let times = match pieces {
-            0 | 1 => vec![device.run(|| worker(0))],
+        match pieces {
+            0 | 1 => device.run(|| worker(0)),
             _ => device.on_every_thread(worker),
-        };
-        if let Some(total) = extras.times {
-            add_times(total, &times, pieces.min(device.threads()));
         }
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         self.in_order(done, extras.cuts, count)
     }
 
-    fn pieces<'a>(&self, pixels: &'a [f32], target: Target<'a, E>, images: usize) -> Vec<Piece<'a, E>> {
+    fn pieces<'a>(
+        &self,
+        pixels: &'a [f32],
+        target: Target<'a, E>,
+        images: usize,
+    ) -> impl Iterator<Item = Piece<'a, E>> + use<'a, E> {
         let (input, output) = (self.input.len().max(1) * images, self.output().len().max(1) * images);
-        let targets: Vec<Target<'a, E>> = match target {
-            Target::Floats(values) => values.chunks_mut(output).map(Target::Floats).collect(),
-            Target::Elements(values) => values.chunks_mut(output).map(Target::Elements).collect(),
+        let (floats, elements) = match target {
+            Target::Floats(values) => (values, &mut [][..]),
+            Target::Elements(values) => (&mut [][..], values),
         };
+        let floats = floats.chunks_mut(output).map(Target::Floats);
+        let targets = floats.chain(elements.chunks_mut(output).map(Target::Elements));
         let pieces = pixels.chunks(input).zip(targets).enumerate();
-        pieces.map(|(index, (pixels, target))| Piece { index, pixels, target }).collect()
+        pieces.map(|(index, (pixels, target))| Piece { index, pixels, target })
     }
 
     fn run_piece(
@@ -248,13 +256,15 @@ impl<E: Kernels> StagedPass<'_, E> {
     }
 }
 
-/// Each thread's times, as shares of what went by on the clock.
-fn add_times(total: &mut [Duration], threads: &[Option<Vec<Duration>>], busy: usize) {
-    for times in threads.iter().flatten() {
-        for (total, time) in total.iter_mut().zip(times) {
-            *total += *time / busy.max(1) as u32;
-        }
+/// A thread's times, as shares of what went by on the clock.
+fn add_times(total: &mut [Duration], times: &[Duration], busy: usize) {
+    for (total, time) in total.iter_mut().zip(times) {
+        *total += *time / busy.max(1) as u32;
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Images that each block can take at once within [`CACHE`].

@@ -246,7 +246,7 @@ pub(crate) fn activate_slice<P: Element>(isa: Isa, kind: Activation, values: &mu
     let (length, channels, parameters, inputs) = (values.len(), 1, [], []);
     with_function!(kind, function => {
         let function = ActivateInPlace(function, PhantomData::<P>);
-        isa.run(Rows { channels, length, function, parameters, inputs, outputs: [values] });
+        isa.run(Rows { channels, length, function, parameters, inputs, outputs: [values], sums: &mut [] });
     });
 }
 

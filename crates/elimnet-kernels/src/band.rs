@@ -10,6 +10,7 @@ use std::ops::Range;
 use crate::block::BLOCK;
 use crate::element::Bf16;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::tiles::{STEP, Steps};
 use crate::unroll::Unroll;
 use crate::window::Window;
@@ -91,17 +92,17 @@ impl<'a> Band<'a> {
     }
 
     /// Where the taps of each row of a window start, from the window's first value on.
-    pub(crate) fn runs(&self) -> Vec<usize> {
+    pub(crate) fn runs(&self) -> Scratch<usize> {
         let Window { taps, stride, channels, .. } = *self.window;
         let row = |tap: usize| self.rows_before(tap % stride[0]) + tap / stride[0];
-        (0..taps[0]).map(|tap| row(tap) * self.pitch * channels).collect()
+        Scratch::of((0..taps[0]).map(|tap| row(tap) * self.pitch * channels))
     }
 
     /// The steps of a window's sum, over `[tap_y, tap_x, channel]`.
     pub(crate) fn steps(&self) -> Steps {
         let length = self.window.taps[1] * self.window.channels;
-        let runs = self.runs().into_iter();
-        Steps::of_panel(runs.flat_map(|first| (first..first + length).step_by(STEP)))
+        let runs = self.runs();
+        Steps::of_panel(runs.iter().flat_map(|&first| (first..first + length).step_by(STEP)))
     }
 
     /// Writes the band of the window rows from `line` on.

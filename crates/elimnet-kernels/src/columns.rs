@@ -11,6 +11,7 @@ use std::ops::Range;
 use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::threads;
 
@@ -69,8 +70,13 @@ pub(crate) trait Pointwise<
 }
 
 /// `parameters` once for each folded row; one set for all images or one for each.
-pub(crate) fn folded(channels: usize, parameters: &[f32]) -> Vec<f32> {
-    parameters.chunks_exact(channels).flat_map(|set| set.repeat(fold(channels))).collect()
+pub(crate) fn folded(channels: usize, parameters: &[f32]) -> Scratch {
+    let mut folded = Scratch::new(parameters.len() * fold(channels));
+    let rows = folded.chunks_exact_mut(fold(channels) * channels);
+    for (row, set) in rows.zip(parameters.chunks_exact(channels)) {
+        row.chunks_exact_mut(channels).for_each(|values| values.copy_from_slice(set));
+    }
+    folded
 }
 
 /// Runs `function` over all places; gives the sums, `[batch, channels]`: within a task in f32, over the tasks
@@ -91,19 +97,20 @@ pub(crate) fn sweep<
     parameters: [&[f32]; PARAMETERS],
     inputs: [&[E]; INPUTS],
     outputs: [&mut [E]; OUTPUTS],
-) -> [Vec<f64>; SUMS] {
+) -> [Scratch<f64>; SUMS] {
     let run = |length: usize,
                parameters: [&[f32]; PARAMETERS],
                inputs: [&[E]; INPUTS],
-               outputs: [&mut [E]; OUTPUTS]| {
-        isa.run(Rows { channels: images.channels, length, function, parameters, inputs, outputs })
+               outputs: [&mut [E]; OUTPUTS],
+               sums: &mut [f32]| {
+        isa.run(Rows { channels: images.channels, length, function, parameters, inputs, outputs, sums });
     };
     run_tasks(images, parameters, inputs, outputs, &run)
 }
 
-/// Makes the sums of a task from its length, parameters, inputs and outputs.
+/// A task, from its length, parameters, inputs, outputs, and where its sums go.
 type Task<'t, E, const P: usize, const I: usize, const O: usize> =
-    dyn Fn(usize, [&[f32]; P], [&[E]; I], [&mut [E]; O]) -> Vec<f32> + Sync + 't;
+    dyn Fn(usize, [&[f32]; P], [&[E]; I], [&mut [E]; O], &mut [f32]) + Sync + 't;
 
 /// What [`sweep`] does around its tasks, compiled once for all functions.
 fn run_tasks<E: Element, const P: usize, const I: usize, const O: usize, const SUMS: usize>(
@@ -112,24 +119,32 @@ fn run_tasks<E: Element, const P: usize, const I: usize, const O: usize, const S
     inputs: [&[E]; I],
     outputs: [&mut [E]; O],
     run: &Task<'_, E, P, I, O>,
-) -> [Vec<f64>; SUMS] {
+) -> [Scratch<f64>; SUMS] {
     let channels = images.channels;
-    let mut sums = std::array::from_fn(|_| vec![0.0; images.batch * channels]);
+    let mut sums = std::array::from_fn(|_| Scratch::filled(images.batch * channels, 0.0));
     if images.is_empty() {
         return sums;
     }
     let tables = parameters.map(|values| Table::new(channels, values));
-    let places = places(images);
-    let tasks = places.iter().zip(split(outputs, &places));
-    let run = |(place, outputs): (&Place, _)| {
+    let cut = Cut::new(images);
+    let mut parts = Scratch::new(cut.tasks() * SUMS * channels);
+    let (mut outputs, mut rest) = (outputs, &mut parts[..]);
+    let tasks = (0..cut.tasks()).map(|task| {
+        let place = cut.place(task);
+        let length = place.values.len();
+        let outputs =
+            outputs.each_mut().map(|output| output.split_off_mut(..length).expect("outputs as long"));
+        (place, outputs, rest.split_off_mut(..SUMS * channels).expect("sums of every task"))
+    });
+    threads::for_each(tasks, &|_, (place, outputs, sums)| {
         let parameters = tables.each_ref().map(|table| table.of_image(place.image));
         let inputs = inputs.map(|values| &values[place.values.clone()]);
-        run(place.values.len(), parameters, inputs, outputs)
-    };
-    let parts = threads::map(tasks, &run);
-    for (place, part) in places.iter().zip(&parts) {
+        run(place.values.len(), parameters, inputs, outputs, sums);
+    });
+    for (task, part) in parts.chunks_exact((SUMS * channels).max(1)).enumerate() {
+        let image = cut.place(task).image;
         for (sums, part) in sums.iter_mut().zip(part.chunks_exact(channels)) {
-            let sums = &mut sums[place.image * channels..][..channels];
+            let sums = &mut sums[image * channels..][..channels];
             sums.iter_mut().zip(part).for_each(|(sum, part)| *sum += f64::from(*part));
         }
     }
@@ -138,7 +153,7 @@ fn run_tasks<E: Element, const P: usize, const I: usize, const O: usize, const S
 
 /// Parameters once for each folded row: one set for all images or one for each.
 struct Table {
-    values: Vec<f32>,
+    values: Scratch,
     row: usize,
 }
 
@@ -154,34 +169,42 @@ impl Table {
     }
 }
 
+/// How images are cut into tasks.
+#[derive(Clone, Copy)]
+struct Cut {
+    images: Images,
+    /// Values of a task; the last one of an image has what is left.
+    step: usize,
+}
+
 /// Where a task works.
 struct Place {
     image: usize,
     values: Range<usize>,
 }
 
-fn places(images: Images) -> Vec<Place> {
-    let length = images.image_length();
-    let step = task_length(images.channels, images.batch * length);
-    let of_image = |image: usize| {
-        let starts = (image * length..(image + 1) * length).step_by(step);
-        starts.map(move |start| Place { image, values: start..(start + step).min((image + 1) * length) })
-    };
-    (0..images.batch).flat_map(of_image).collect()
+impl Cut {
+    fn new(images: Images) -> Self {
+        Self { images, step: task_length(images.channels, images.batch * images.image_length()) }
+    }
+
+    fn of_image(self) -> usize {
+        self.images.image_length().div_ceil(self.step)
+    }
+
+    fn tasks(self) -> usize {
+        self.images.batch * self.of_image()
+    }
+
+    fn place(self, task: usize) -> Place {
+        let (image, length) = (task / self.of_image(), self.images.image_length());
+        let start = task % self.of_image() * self.step;
+        let end = length.min(start + self.step);
+        Place { image, values: image * length + start..image * length + end }
+    }
 }
 
-/// The outputs' parts for each task.
-fn split<'a, E, const OUTPUTS: usize>(
-    mut outputs: [&'a mut [E]; OUTPUTS],
-    places: &[Place],
-) -> Vec<[&'a mut [E]; OUTPUTS]> {
-    let mut part = |place: &Place| {
-        outputs.each_mut().map(|output| output.split_off_mut(..place.values.len()).expect("outputs as long"))
-    };
-    places.iter().map(&mut part).collect()
-}
-
-/// One task of a pass, on one thread; gives the sums, `[SUMS, channels]`.
+/// One task of a pass, on one thread.
 pub(crate) struct Rows<'a, E, F, const P: usize, const I: usize, const O: usize, const SUMS: usize> {
     pub(crate) channels: usize,
     /// Values in each array.
@@ -191,6 +214,8 @@ pub(crate) struct Rows<'a, E, F, const P: usize, const I: usize, const O: usize,
     pub(crate) parameters: [&'a [f32]; P],
     pub(crate) inputs: [&'a [E]; I],
     pub(crate) outputs: [&'a mut [E]; O],
+    /// `[SUMS, channels]`, overwritten.
+    pub(crate) sums: &'a mut [f32],
 }
 
 impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: usize> Kernel
@@ -198,12 +223,12 @@ impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: 
 where
     F: Pointwise<P, I, O, SUMS>,
 {
-    type Output = Vec<f32>;
+    type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) -> Vec<f32> {
+    fn run<S: Simd>(mut self, simd: S) {
         let row = fold(self.channels) * self.channels;
-        let mut sums = vec![0.0; SUMS * row];
+        let mut sums = Scratch::filled(SUMS * row, 0.0);
         let mut start = 0;
         while start + ROWS * row <= self.length {
             // Folded rows are whole registers: only the last of all can be shorter.
@@ -220,7 +245,7 @@ where
             }
             start += length;
         }
-        unfolded(self.channels, row, &sums)
+        unfold(self.channels, row, &sums, self.sums);
     }
 }
 
@@ -274,18 +299,15 @@ where
     }
 }
 
-/// Sums of folded rows of `row` values as sums by channel.
-fn unfolded(channels: usize, row: usize, folded: &[f32]) -> Vec<f32> {
-    let mut sums = Vec::with_capacity(folded.len() / row * channels);
-    for folded in folded.chunks_exact(row) {
+/// Overwrites `sums` by channel with those of folded rows of `row` values.
+fn unfold(channels: usize, row: usize, folded: &[f32], sums: &mut [f32]) {
+    for (folded, sums) in folded.chunks_exact(row).zip(sums.chunks_exact_mut(channels)) {
         let (first, others) = folded.split_at(channels);
-        let start = sums.len();
-        sums.extend_from_slice(first);
+        sums.copy_from_slice(first);
         for other in others.chunks_exact(channels) {
-            sums[start..].iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
+            sums.iter_mut().zip(other).for_each(|(sum, value)| *sum += value);
         }
     }
-    sums
 }
 
 #[derive(Clone, Copy)]
@@ -316,7 +338,7 @@ impl Pointwise<0, 1, 0, 1> for Sum {
 pub fn column_sums<E: Element>(isa: Isa, x: &[E], sums: &mut [f32]) {
     check_rows(x, sums.len());
     let [total] = sweep(isa, Images::rows(x, sums.len()), Sum, [], [x], []);
-    for (sum, total) in sums.iter_mut().zip(total) {
-        *sum = total as f32;
+    for (sum, total) in sums.iter_mut().zip(&*total) {
+        *sum = *total as f32;
     }
 }

@@ -13,7 +13,7 @@ use crate::{dense, depthwise, weight_gradient, winograd};
 #[cfg(target_arch = "x86_64")]
 use crate::{
     element::{Bf16, narrow, widen},
-    threads::Scratch,
+    scratch::Scratch,
     tile_gradient, tile_product,
 };
 

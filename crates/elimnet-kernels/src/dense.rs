@@ -11,7 +11,8 @@ use crate::filter::Phase;
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, MAX_DEPTH_BLOCK, Start};
 use crate::pack::Packed;
-use crate::threads::{self, MANY, Scratch};
+use crate::scratch::Scratch;
+use crate::threads::{self, MANY};
 use crate::window::Window;
 
 pub(crate) fn forward<I: Element, O: Element>(
@@ -134,11 +135,10 @@ fn multiply<I: Element, O: Element>(
     let parts = rows.div_ceil(block);
     let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(parts), row_length);
     let product = Product { isa, window, images, weights, epilogue: &epilogue };
-    let mut parts = moments.parts(parts);
     if let Some(columns) = columns {
-        product.multiply_by_columns(columns, parts[0].as_mut(), output);
+        product.multiply_by_columns(columns, moments.parts().next().flatten(), output);
     } else {
-        let tasks = output.chunks_mut(block * row_length).zip(parts);
+        let tasks = output.chunks_mut(block * row_length).zip(moments.parts());
         threads::for_each(tasks, &|task, (output, part)| product.multiply_rows(task * block, part, output));
     }
     if let Some(wanted) = epilogue.moments {
@@ -250,12 +250,11 @@ impl<I: Element, O: Element> Product<'_, I, O> {
     }
 
     /// Tasks of all rows and a block of columns each, put together afterwards.
-    fn multiply_by_columns(&self, block: usize, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
+    fn multiply_by_columns(&self, block: usize, part: Option<PartMoments<'_>>, output: &mut [O]) {
         let (rows, columns) = (self.window.rows(), self.weights[0].columns);
         let mut aside = Scratch::new(rows * columns);
-        let mut parts = PartMoments::split(part, columns, block);
-        let tasks = aside.chunks_mut(rows * block).zip(&mut parts);
-        threads::for_each(tasks, &|task, (sums, part): (&mut [f32], &mut Option<_>)| {
+        let tasks = aside.chunks_mut(rows * block).zip(PartMoments::split(part, block));
+        threads::for_each(tasks, &|task, (sums, mut part): (&mut [f32], Option<_>)| {
             let columns = sums.len() / rows;
             let cut = Cut { first_row: 0, rows, group: 0, first_column: task * block, columns };
             self.multiply_cut(cut, part.as_mut(), sums, columns);

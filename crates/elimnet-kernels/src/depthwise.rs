@@ -18,8 +18,8 @@ use crate::elementwise::add_assign;
 use crate::epilogue::Epilogue;
 use crate::filter::Pass;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::statistics::batch_statistics;
-use crate::threads::Scratch;
 
 use window::Window;
 

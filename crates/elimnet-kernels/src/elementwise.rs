@@ -163,5 +163,5 @@ pub fn scale_channels_scale_gradient<E: Element>(
     images.check(dy, "the output gradient");
     images.check_pooled(scale_gradient, "the scale gradient");
     let [sums] = sweep(isa, images, Product, [], [x, dy], []);
-    scale_gradient.iter_mut().zip(sums).for_each(|(gradient, sum)| *gradient = sum as f32);
+    scale_gradient.iter_mut().zip(&*sums).for_each(|(gradient, sum)| *gradient = *sum as f32);
 }

@@ -3,8 +3,8 @@
 use crate::activation::{Activation, activate_slice};
 use crate::element::Element;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
-use crate::threads::Scratch;
 
 /// What [`crate::conv2d`] does with its sums before it stores them:
 /// `output = activation(sums + bias + shortcut)`.
@@ -103,36 +103,45 @@ impl MomentParts {
         Self { values: Scratch::new(parts.unwrap_or(0) * 3 * channels), channels }
     }
 
-    /// Each part's room, `count` parts in all; `None` for all of them where no moments are wanted.
-    pub(crate) fn parts(&mut self, count: usize) -> Vec<Option<PartMoments<'_>>> {
-        if self.values.is_empty() {
-            return (0..count).map(|_| None).collect();
-        }
-        let parts = self.values.chunks_exact_mut(3 * self.channels);
-        parts.map(|values| Some(PartMoments::new(values))).collect()
+    /// Each part's room; `None` without end where no moments are wanted.
+    pub(crate) fn parts(&mut self) -> impl Iterator<Item = Option<PartMoments<'_>>> {
+        self.slices().map(|values| values.map(PartMoments::new))
     }
 
-    /// Combines the parts, of `part_rows(index)` rows each.
+    /// The same as slices: pivots, sums and squares in thirds.
+    pub(crate) fn slices(&mut self) -> impl Iterator<Item = Option<&mut [f32]>> {
+        let are_wanted = !self.values.is_empty();
+        if_wanted(are_wanted, self.values.chunks_exact_mut((3 * self.channels).max(1)))
+    }
+
+    /// Combines the parts, of `part_rows(index)` rows each; channels beyond those of `moments` are none.
     ///
     /// Source: Chan, Golub & LeVeque, *Updating Formulae and a Pairwise Algorithm for Computing Sample
     /// Variances*, 1979.
     pub(crate) fn combine(&self, part_rows: impl Fn(usize) -> usize, moments: Moments<'_>) {
-        for channel in 0..self.channels {
-            let (mut rows, mut mean, mut squares) = (0.0, 0.0, 0.0);
-            for (part, values) in self.values.chunks_exact(3 * self.channels).enumerate() {
-                let part_rows = part_rows(part) as f64;
+        let channels = moments.mean.len();
+        let [mut means, mut squares] = [0.0; 2].map(|zero| Scratch::filled(channels, zero));
+        let mut rows = 0.0;
+        for (part, values) in self.values.chunks_exact(3 * self.channels).enumerate() {
+            let part_rows = part_rows(part) as f64;
+            let total = rows + part_rows;
+            let [share, weight] = [part_rows / total, rows * part_rows / total];
+            let [pivots, part_sums, part_squares] =
+                [0, 1, 2].map(|third| &values[third * self.channels..][..channels]);
+            for (channel, (mean, squares)) in means.iter_mut().zip(&mut *squares).enumerate() {
                 let [pivot, sum, square] =
-                    [0, 1, 2].map(|moment| f64::from(values[moment * self.channels + channel]));
-                let part_mean = pivot + sum / part_rows;
-                let part_squares = square - sum * sum / part_rows;
-                let (distance, total) = (part_mean - mean, rows + part_rows);
-                mean += distance * part_rows / total;
-                squares += part_squares + distance * distance * rows * part_rows / total;
-                rows = total;
+                    [pivots[channel], part_sums[channel], part_squares[channel]].map(f64::from);
+                let offset = sum / part_rows;
+                let distance = pivot + offset - *mean;
+                *mean += distance * share;
+                *squares += square - sum * offset + distance * distance * weight;
             }
-            moments.mean[channel] = mean as f32;
-            moments.variance[channel] = (squares / rows).max(0.0) as f32;
+            rows = total;
         }
+        let means = means.iter().map(|mean| *mean as f32);
+        moments.mean.iter_mut().zip(means).for_each(|(to, mean)| *to = mean);
+        let variances = squares.iter().map(|squares| (squares / rows).max(0.0) as f32);
+        moments.variance.iter_mut().zip(variances).for_each(|(to, variance)| *to = variance);
     }
 }
 
@@ -144,18 +153,15 @@ impl<'a> PartMoments<'a> {
         Self { pivots, sums, squares }
     }
 
-    /// The moments of `block` channels each, for tasks that have some of the `channels` each.
-    pub(crate) fn split(
-        part: Option<&'a mut PartMoments<'_>>,
-        channels: usize,
-        block: usize,
-    ) -> Vec<Option<Self>> {
-        let Some(part) = part else {
-            return (0..channels.div_ceil(block)).map(|_| None).collect();
-        };
-        let rest = part.sums.chunks_mut(block).zip(part.squares.chunks_mut(block));
-        let blocks = part.pivots.chunks_mut(block).zip(rest);
-        blocks.map(|(pivots, (sums, squares))| Some(Self { pivots, sums, squares })).collect()
+    /// The moments of `block` channels each, for tasks that have some of the channels each; `None` without end where there are none.
+    pub(crate) fn split(part: Option<Self>, block: usize) -> impl Iterator<Item = Option<Self>> {
+        let are_wanted = part.is_some();
+        let blocks = part.into_iter().flat_map(move |Self { pivots, sums, squares }| {
+            let rest = sums.chunks_mut(block).zip(squares.chunks_mut(block));
+            pivots.chunks_mut(block).zip(rest)
+        });
+        let blocks = blocks.map(|(pivots, (sums, squares))| Self { pivots, sums, squares });
+        if_wanted(are_wanted, blocks)
     }
 
     /// Forgets all rows.
@@ -213,6 +219,12 @@ impl<'a> PartMoments<'a> {
             squares: &mut squares[range],
         }
     }
+}
+
+/// The items, or `None` without end.
+fn if_wanted<T>(are_wanted: bool, items: impl Iterator<Item = T>) -> impl Iterator<Item = Option<T>> {
+    let nothing = (!are_wanted).then(|| std::iter::repeat_with(|| None));
+    items.map(Some).chain(nothing.into_iter().flatten())
 }
 
 /// Takes a finished block of sums, which are in place, to what is stored. The bias is in the sums already.

@@ -13,6 +13,7 @@ use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::norm::{NormActivation, affine};
 use crate::norm_backward::NormGradients;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 
 /// Of each channel of each image; what [`excite_backward_sums`] makes.
@@ -34,9 +35,9 @@ impl ExciteSums {
     }
 
     /// `Σ g` and `Σ g · (y − mean)` over all images.
-    fn norm_sums(&self, channels: usize, scale: &[f32], share: &[f32]) -> [Vec<f64>; 2] {
+    fn norm_sums(&self, channels: usize, scale: &[f32], share: &[f32]) -> [Scratch<f64>; 2] {
         let sum = |by_scale: &[f64], by_share: &[f64]| {
-            let mut sums = vec![0.0; channels];
+            let mut sums = Scratch::filled(channels, 0.0);
             for index in 0..by_scale.len() {
                 sums[index % channels] +=
                     by_scale[index] * f64::from(scale[index]) + by_share[index] * f64::from(share[index]);
@@ -94,7 +95,12 @@ pub fn excite_backward_sums<E: Element>(
     let [products, slopes @ ..] = with_function!(fused.activation, function => {
         sweep(isa, images, Sums(function), parameters, [y, d_out], [])
     });
-    *sums = ExciteSums { scale_gradient: products.iter().map(|sum| *sum as f32).collect(), slopes };
+    sums.scale_gradient.clear();
+    sums.scale_gradient.extend(products.iter().map(|sum| *sum as f32));
+    for (kept, slopes) in sums.slopes.iter_mut().zip(&slopes) {
+        kept.clear();
+        kept.extend_from_slice(slopes);
+    }
 }
 
 fn check<E: Element>(images: Images, fused: &NormActivation<'_>, y: &[E], gradient: &[E]) {
@@ -149,7 +155,7 @@ pub fn excite_norm_backward<E: Element>(
     images.check_pooled(scale, "the scale");
     images.check_pooled(mean_gradient, "the squeeze's gradient");
     images.check_pooled(&sums.scale_gradient, "the sums");
-    let share: Vec<f32> = mean_gradient.iter().map(|gradient| gradient / images.pixels as f32).collect();
+    let share = Scratch::of(mean_gradient.iter().map(|gradient| gradient / images.pixels as f32));
     parameters.set(&fused.norm, sums.norm_sums(images.channels, scale, &share));
     let rows = images.batch * images.pixels;
     let [slope, offset] = fused.norm.backward_terms(rows, parameters.weight, parameters.bias);

@@ -38,6 +38,7 @@ mod peak;
 mod pool;
 mod precision;
 pub mod reference;
+mod scratch;
 mod simd;
 mod softmax;
 mod statistics;

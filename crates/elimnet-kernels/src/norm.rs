@@ -9,6 +9,7 @@ use crate::columns::{Pointwise, check_rows, sweep};
 use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 
 /// What a batch norm needs of the batch and of its parameters, one value a channel each.
@@ -24,8 +25,8 @@ pub struct BatchNorm<'a> {
 
 impl BatchNorm<'_> {
     /// `inverse_std · weight`
-    pub(crate) fn scale(&self) -> Vec<f32> {
-        self.inverse_std.iter().zip(self.weight).map(|(s, w)| s * w).collect()
+    pub(crate) fn scale(&self) -> Scratch {
+        Scratch::of(self.inverse_std.iter().zip(self.weight).map(|(s, w)| s * w))
     }
 
     pub(crate) fn check<E>(&self, values: &[E], others: &[&[f32]]) {
@@ -38,9 +39,9 @@ impl BatchNorm<'_> {
     /// The slope and offset of the gradient to the norm's input:
     /// `scale · (g − d_bias / rows − (y − mean) · inverse_std · d_weight / rows)` is
     /// `scale · g + (y − mean) · slope + offset`.
-    pub(crate) fn backward_terms(&self, rows: usize, d_weight: &[f32], d_bias: &[f32]) -> [Vec<f32>; 2] {
-        let by_channel = |value: &dyn Fn(usize) -> f64| -> Vec<f32> {
-            (0..self.mean.len()).map(|channel| value(channel) as f32).collect()
+    pub(crate) fn backward_terms(&self, rows: usize, d_weight: &[f32], d_bias: &[f32]) -> [Scratch; 2] {
+        let by_channel = |value: &dyn Fn(usize) -> f64| {
+            Scratch::of((0..self.mean.len()).map(|channel| value(channel) as f32))
         };
         let scale = |c: usize| -f64::from(self.inverse_std[c]) * f64::from(self.weight[c]) / rows as f64;
         let slope = by_channel(&|c| scale(c) * f64::from(self.inverse_std[c]) * f64::from(d_weight[c]));
@@ -151,7 +152,7 @@ pub fn normalize<E: Element>(
 /// # Panics
 /// If a length is not the product of its shape.
 pub fn scale_shift<E: Element>(isa: Isa, x: &[E], scale: &[f32], shift: &[f32], y: &mut [E]) {
-    let (zeros, ones) = (vec![0.0; scale.len()], vec![1.0; scale.len()]);
+    let [zeros, ones] = [0.0, 1.0].map(|value| Scratch::filled(scale.len(), value));
     normalize(isa, x, &zeros, &ones, scale, shift, y);
 }
 
@@ -262,5 +263,5 @@ pub fn normalize_activate_pool<E: Element>(
         }
         None => sweep(isa, images, NormalizePool(function), parameters, [y], []),
     });
-    means.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / images.pixels as f64) as f32);
+    means.iter_mut().zip(&*sums).for_each(|(mean, sum)| *mean = (sum / images.pixels as f64) as f32);
 }

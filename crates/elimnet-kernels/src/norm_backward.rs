@@ -10,6 +10,7 @@ use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::norm::{BatchNorm, NormActivation, affine};
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 
 /// Where the gradients of a batch norm's parameters go; overwritten.
@@ -26,7 +27,7 @@ pub struct NormGradients<'a> {
 
 impl NormGradients<'_> {
     /// From `Σ g` and `Σ g · (y − mean)`.
-    pub(crate) fn set(&mut self, norm: &BatchNorm<'_>, [sums, products]: [Vec<f64>; 2]) {
+    pub(crate) fn set(&mut self, norm: &BatchNorm<'_>, [sums, products]: [Scratch<f64>; 2]) {
         assert_eq!(self.weight.len(), norm.mean.len(), "length of the weight's gradient");
         assert_eq!(self.bias.len(), norm.mean.len(), "length of the bias' gradient");
         for channel in 0..norm.mean.len() {

@@ -12,8 +12,9 @@ use crate::element::Element;
 use crate::elementwise::Images;
 use crate::epilogue::Epilogue;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
-use crate::threads::{self, Scratch};
+use crate::threads;
 
 pub use max::{max_pool2d, max_pool2d_gradient};
 
@@ -126,9 +127,9 @@ pub fn avg_pool2d_gradient<E: Element>(
 }
 
 /// As [`depthwise::pack`] would lay them out.
-fn mean_weights(pool: &Pool2d) -> Vec<f32> {
+fn mean_weights(pool: &Pool2d) -> Scratch {
     let taps = pool.kernel[0] * pool.kernel[1];
-    vec![1.0 / taps as f32; depthwise::packed_len(&pool.convolution())]
+    Scratch::filled(depthwise::packed_len(&pool.convolution()), 1.0 / taps as f32)
 }
 
 /// Mean over bins that cover the image, whatever its size (torch.nn.AdaptiveAvgPool2d).
@@ -254,7 +255,7 @@ pub fn global_avg_pool<E: Element>(isa: Isa, images: Images, x: &[E], means: &mu
     images.check(x, "the input");
     images.check_pooled(means, "the means");
     let [sums] = sweep(isa, images, Sum, [], [x], []);
-    means.iter_mut().zip(sums).for_each(|(mean, sum)| *mean = (sum / images.pixels as f64) as f32);
+    means.iter_mut().zip(&*sums).for_each(|(mean, sum)| *mean = (sum / images.pixels as f64) as f32);
 }
 
 #[derive(Clone, Copy)]
@@ -286,6 +287,6 @@ pub fn global_avg_pool_gradient<E: Element>(
 ) {
     images.check(x_gradient, "the input gradient");
     images.check_pooled(means_gradient, "the output gradient");
-    let shares: Vec<_> = means_gradient.iter().map(|gradient| gradient / images.pixels as f32).collect();
+    let shares = Scratch::of(means_gradient.iter().map(|gradient| gradient / images.pixels as f32));
     sweep(isa, images, Spread, [&shares], [], [x_gradient]);
 }

@@ -1,7 +1,7 @@
 //! Which of the two element types a slice is of: where a kernel has a path for one of them.
 
 use crate::element::Bf16;
-use crate::threads::Stored;
+use crate::scratch::Stored;
 
 /// The element types by name; the way from generic code to code for one of them, without casts.
 pub(crate) trait Precision: Convert<f32> + Convert<Bf16> + Stored {

@@ -4,8 +4,9 @@ use crate::columns::check_rows;
 use crate::element::Element;
 use crate::exp::exp;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd};
-use crate::threads::{self, ELEMENTS, Scratch};
+use crate::threads::{self, ELEMENTS};
 
 /// `y = exp(x) / Σ exp(x)` over each row's channels.
 ///

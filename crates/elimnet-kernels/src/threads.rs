@@ -1,15 +1,14 @@
-//! How work is cut and run by several threads, and the buffers that the tasks reuse.
+//! How work is cut and run by several threads.
 //!
 //! Every cut is a function of the problem's shape alone, never of the number of threads, and sums that
 //! tasks make apart are added in the order of the tasks: the results are bit-identical on any pool.
 
-use std::cell::RefCell;
-use std::ops::{Deref, DerefMut, Range};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
-use crate::element::Bf16;
+use crate::scratch::Room;
 use crate::team;
 
 /// Pieces that a large job is cut into; enough for 16 threads to stay busy to the end.
@@ -17,85 +16,6 @@ pub(crate) const MANY: usize = 32;
 
 /// Values that an elementwise task takes: 64 KiB of each array.
 pub(crate) const ELEMENTS: usize = 16 * 1024;
-
-/// Bytes of a cache line, and of a row of an AMX tile.
-const LINE: usize = 64;
-
-/// Types that a thread keeps buffers of.
-pub(crate) trait Stored: Copy + Default + 'static {
-    /// Runs `function` with this thread's store; `None` on a thread that is ending.
-    fn with_store<R>(function: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R>;
-}
-
-macro_rules! stored {
-    ($type:ty) => {
-        impl Stored for $type {
-            fn with_store<R>(function: impl FnOnce(&mut Vec<Vec<Self>>) -> R) -> Option<R> {
-                thread_local! {
-                    static BUFFERS: RefCell<Vec<Vec<$type>>> = const { RefCell::new(Vec::new()) };
-                }
-                BUFFERS.try_with(|buffers| function(&mut buffers.borrow_mut())).ok()
-            }
-        }
-    };
-}
-stored!(f32);
-stored!(Bf16);
-
-/// A buffer of **unspecified values**, borrowed from the calling thread's store: fresh pages cost more than
-/// the arithmetic of a small layer. It starts on a cache line.
-pub(crate) struct Scratch<T: Stored = f32> {
-    buffer: Vec<T>,
-    first: usize,
-    length: usize,
-}
-
-impl<T: Stored> Scratch<T> {
-    pub(crate) fn new(length: usize) -> Self {
-        let with_slack = length + LINE / size_of::<T>();
-        let found = T::with_store(|buffers| match best_fit(buffers, with_slack) {
-            Some(index) => buffers.swap_remove(index),
-            None => buffers.pop().unwrap_or_default(),
-        });
-        let mut buffer = found.unwrap_or_default();
-        if buffer.len() < with_slack {
-            buffer = vec![T::default(); with_slack];
-        }
-        let first = first_on_a_line(&buffer);
-        Self { buffer, first, length }
-    }
-}
-
-/// Values before the first that starts a cache line.
-pub(crate) fn first_on_a_line<T>(values: &[T]) -> usize {
-    values.as_ptr().align_offset(LINE)
-}
-
-/// The smallest buffer that is long enough.
-fn best_fit<T>(buffers: &[Vec<T>], length: usize) -> Option<usize> {
-    let fitting = buffers.iter().enumerate().filter(|(_, buffer)| buffer.len() >= length);
-    fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(index, _)| index)
-}
-
-impl<T: Stored> Drop for Scratch<T> {
-    fn drop(&mut self) {
-        let buffer = std::mem::take(&mut self.buffer);
-        T::with_store(|buffers| buffers.push(buffer));
-    }
-}
-
-impl<T: Stored> Deref for Scratch<T> {
-    type Target = [T];
-    fn deref(&self) -> &[T] {
-        &self.buffer[self.first..self.first + self.length]
-    }
-}
-
-impl<T: Stored> DerefMut for Scratch<T> {
-    fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.buffer[self.first..self.first + self.length]
-    }
-}
 
 /// `0..count` in even pieces of at most `longest`.
 pub(crate) fn pieces(count: usize, longest: usize) -> impl Iterator<Item = Range<usize>> {
@@ -113,30 +33,21 @@ pub(crate) fn piece_length(count: usize, longest: usize) -> usize {
 ///
 /// Not generic over `run`: the plumbing of the tasks is compiled once for each type of item, not for each kernel.
 pub(crate) fn for_each<T: Send>(items: impl Iterator<Item = T>, run: &(dyn Fn(usize, T) + Sync)) {
-    run_each(items.collect(), run);
+    let room = Room::new();
+    run_each(&room.list(items.map(|item| Mutex::new(Some(item)))), run);
 }
 
-fn run_each<T: Send>(items: Vec<T>, run: &(dyn Fn(usize, T) + Sync)) {
-    if items.len() < 2 {
-        return items.into_iter().enumerate().for_each(|(index, item)| run(index, item));
-    }
-    let Some(team) = team::current() else {
-        return items.into_par_iter().enumerate().for_each(|(index, item)| run(index, item));
-    };
-    let items: Vec<_> = items.into_iter().map(|item| Mutex::new(Some(item))).collect();
-    team.run(items.len(), &|index| {
+/// Takes each item once.
+fn run_each<T: Send>(items: &[Mutex<Option<T>>], run: &(dyn Fn(usize, T) + Sync)) {
+    let task = |index: usize| {
         let item = items[index].lock().unwrap_or_else(PoisonError::into_inner).take();
         item.into_iter().for_each(|item| run(index, item));
-    });
-}
-
-/// What `run` makes of each item, in order; runs as [`for_each`].
-pub(crate) fn map<T: Send, R: Send>(items: impl Iterator<Item = T>, run: &(dyn Fn(T) -> R + Sync)) -> Vec<R> {
-    let items: Vec<T> = items.collect();
-    let mut results: Vec<Option<R>> = items.iter().map(|_| None).collect();
-    let places = items.into_iter().zip(&mut results);
-    for_each(places, &|_, (item, result)| *result = Some(run(item)));
-    results.into_iter().flatten().collect()
+    };
+    match team::current() {
+        _ if items.len() < 2 => (0..items.len()).for_each(task),
+        Some(team) => team.run(items.len(), &task),
+        None => (0..items.len()).into_par_iter().for_each(task),
+    }
 }
 
 /// Puts matrices that tasks made of some columns each side by side: the rows from `first` on, as many as `output` has of `row` values.
@@ -185,13 +96,6 @@ mod tests {
             assert!(pieces.iter().all(|piece| piece.len() <= longest));
             assert!(pieces.iter().all(|piece| piece.len() <= piece_length(count, longest)));
         }
-    }
-
-    #[test]
-    fn a_scratch_buffer_has_the_length_asked_for_and_comes_back() {
-        let address = Scratch::<f32>::new(100).as_ptr();
-        let again = Scratch::<f32>::new(60);
-        assert_eq!((again.len(), again.as_ptr()), (60, address));
     }
 
     #[test]

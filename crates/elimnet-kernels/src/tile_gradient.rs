@@ -20,8 +20,9 @@ use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Bf16;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
-use crate::threads::{self, Scratch, piece_length};
+use crate::threads::{self, piece_length};
 use crate::window::Window;
 
 /// Channels of the turned operand that a task takes.

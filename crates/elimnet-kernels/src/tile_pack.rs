@@ -7,9 +7,10 @@ use crate::block::BLOCK;
 use crate::element::Bf16;
 use crate::isa::Isa;
 use crate::pack::Right;
+use crate::scratch::{Scratch, first_on_a_line};
 use crate::simd::tiles::{Operand, STEP, TILE};
 use crate::simd::{Kernel, Simd};
-use crate::threads::{self, Scratch, first_on_a_line};
+use crate::threads;
 
 /// Values of a tile.
 const TILE_LENGTH: usize = TILE * STEP;

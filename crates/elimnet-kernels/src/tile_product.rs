@@ -20,8 +20,9 @@ use crate::element::{Bf16, Element};
 use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Phase;
 use crate::isa::Isa;
+use crate::scratch::{Room, Scratch};
 use crate::simd::tiles::{TILE, TileUnit};
-use crate::threads::{self, Scratch, piece_length};
+use crate::threads::{self, piece_length};
 use crate::tile_pack::TilePanels;
 use crate::tile_rows::{Output, Source};
 use crate::window::Window;
@@ -80,7 +81,8 @@ pub(crate) fn input_gradient<I: Element>(
         };
         TileProduct { window, grid: window.grid, is_flat: false, panels, target }
     };
-    let mut products: Vec<_> = Phase::reached(conv).zip(panels.iter().map(|p| &p[..])).map(product).collect();
+    let room = Room::new();
+    let mut products = room.list(Phase::reached(conv).zip(panels.iter().map(|p| &p[..])).map(product));
     let mut lines = Lines { batch: conv.batch, count: conv.in_height, length, step: conv.stride[0] };
     if let [product] = &mut products[..]
         && conv.stride == [1, 1]
@@ -177,7 +179,7 @@ fn multiply<O: Element>(
     } else {
         let image_length = lines.count * lines.length * if bands > 1 { 1 } else { cut.images };
         let outputs = output.chunks_mut(image_length).flat_map(|image| image.chunks_mut(task_length));
-        threads::for_each(outputs.zip(moments.parts(tasks)), &|index, (output, part)| {
+        threads::for_each(outputs.zip(moments.parts()), &|index, (output, part)| {
             let (images, lines) = task(index);
             job.run(images, lines, 0..channels, part, None, output);
         });
@@ -259,8 +261,7 @@ impl<O: Element> Job<'_, O> {
         let longest = pixels(0) * columns;
         let cuts = channels.div_ceil(columns);
         let mut aside = Scratch::<O>::new(tasks * cuts * longest);
-        let mut parts = moments.parts(tasks);
-        let parts = parts.iter_mut().flat_map(|part| PartMoments::split(part.as_mut(), channels, columns));
+        let parts = moments.parts().flat_map(|part| PartMoments::split(part, columns));
         threads::for_each(aside.chunks_mut(longest).zip(parts), &|index, (output, part)| {
             let (images, lines) = task(index / cuts);
             let first = index % cuts * columns;

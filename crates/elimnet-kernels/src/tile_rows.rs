@@ -7,8 +7,8 @@ use crate::band::Band;
 use crate::block::{BLOCK, FinishBlock, Sums, finish};
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
+use crate::scratch::{Room, Scratch};
 use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
-use crate::threads::Scratch;
 use crate::tile_pack::TilePanel;
 use crate::tile_product::{Job, SMALL_WEIGHTS, TASK_BYTES, Target, TileProduct};
 use crate::unroll::Unroll;
@@ -63,6 +63,7 @@ impl<O: Element> Job<'_, O> {
         lines: Range<usize>,
         output: &mut Output<'_, '_, O>,
     ) {
+        let room = Room::new();
         match product.source(self.unit, lines.len()) {
             Source::Images => {
                 let steps = Steps::of_depth(product.window.channels);
@@ -78,7 +79,7 @@ impl<O: Element> Job<'_, O> {
                         count: lines.len() * product.grid[1],
                     }
                 };
-                let units: Vec<_> = images.map(rows).collect();
+                let units = room.list(images.map(rows));
                 let chunk = rows_in_cache(product.window.channels);
                 self.multiply_units(tiles, product, 0, &units, chunk, output);
             }
@@ -98,7 +99,7 @@ impl<O: Element> Job<'_, O> {
                     line: lines.start,
                     count: (lines.len() - 1) * band.windows_in_a_row() + product.grid[1],
                 };
-                let units: Vec<_> = images.zip(bands.chunks_exact(band.length())).map(rows).collect();
+                let units = room.list(images.zip(bands.chunks_exact(band.length())).map(rows));
                 self.multiply_units(tiles, product, 0, &units, BAND_ROWS, output);
             }
             Source::Unrolled(padded, band) => {
@@ -203,14 +204,14 @@ impl<O: Element> Job<'_, O> {
         output: &mut Output<'_, '_, O>,
     ) {
         let panels = &product.panels[group];
-        let wanted = |panel: &TilePanel<'_>| output.columns.contains(&panel.first_column);
+        let columns = output.columns.clone();
+        let wanted = |panel: &TilePanel<'_>| group > 0 || columns.contains(&panel.first_column);
         let first_column = group * panels.columns;
         // On cache lines: tiles that straddle them are stored at half the speed.
         let mut sums = Scratch::<f32>::new(BLOCK * BLOCK);
         let Some(sums) = sums.first_chunk_mut() else { return };
         if panels.bytes() > SMALL_WEIGHTS {
-            let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
-            for panel in wanted {
+            for panel in panels.panels().filter(wanted) {
                 for rows in units {
                     self.multiply_rows(
                         tiles,
@@ -226,19 +227,18 @@ impl<O: Element> Job<'_, O> {
             }
             return;
         }
-        let wanted: Vec<_> = panels.panels().filter(|p| group > 0 || wanted(p)).collect();
         // Few products a value: then the output sets the pace, and wants to be written from end to end.
         let chunk = if panels.padded_depth() <= SHORT_DEPTH { BLOCK } else { chunk };
         for rows in units {
             for first in (0..rows.count).step_by(chunk) {
                 let range = first..rows.count.min(first + chunk);
-                for panel in &wanted {
+                for panel in panels.panels().filter(wanted) {
                     self.multiply_rows(
                         tiles,
                         product,
                         rows,
                         range.clone(),
-                        *panel,
+                        panel,
                         first_column,
                         sums,
                         output,

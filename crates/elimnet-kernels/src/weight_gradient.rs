@@ -9,7 +9,8 @@ use crate::dense::window;
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, MAX_DEPTH_BLOCK, Start, panel_vectors};
-use crate::threads::{self, MANY, Scratch, add_parts, piece_length, pieces};
+use crate::scratch::Scratch;
+use crate::threads::{self, MANY, add_parts, piece_length, pieces};
 use crate::window::Window;
 
 /// Output channels of a task: each task gathers the patches again, for this many rows of the gradient.

@@ -25,9 +25,10 @@ use crate::epilogue::{Epilogue, MomentParts, PartMoments};
 use crate::filter::Pass;
 use crate::isa::Isa;
 use crate::pack::Right;
+use crate::scratch::Scratch;
 #[cfg(target_arch = "x86_64")]
 use crate::simd::tiles::TileUnit;
-use crate::threads::{self, Scratch, piece_length, pieces};
+use crate::threads::{self, piece_length, pieces};
 use crate::window::Window;
 
 pub(crate) use gradient::weight_gradient;
@@ -135,7 +136,7 @@ pub(crate) fn multiply<U: Unit, O: Element>(
     let columns = channels.div_ceil(COLUMN_TASKS).next_multiple_of(BLOCK);
     if strips * tiling.across <= FEW_TILES && columns * COLUMN_TASKS <= channels {
         let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(1), channels);
-        product.multiply_by_columns(columns, moments.parts(1)[0].as_mut(), output);
+        product.multiply_by_columns(columns, moments.parts().next().flatten(), output);
         if let Some(wanted) = epilogue.moments {
             moments.combine(|_| tiling.pixels(0..strips), wanted);
         }
@@ -147,15 +148,12 @@ pub(crate) fn multiply<U: Unit, O: Element>(
     let tasks = strips.div_ceil(task_strips);
     let pixels = |index: usize| tiling.pixels(task(index));
     let mut rest = output;
-    let mut outputs = Vec::with_capacity(tasks);
-    for index in 0..tasks {
-        let (output, others) = rest.split_at_mut(pixels(index) * channels);
-        outputs.push(output);
-        rest = others;
-    }
+    let outputs =
+        (0..tasks).map(|index| rest.split_off_mut(..pixels(index) * channels).expect("room for every task"));
     let mut moments = MomentParts::new(epilogue.moments.is_some().then_some(tasks), channels);
-    let work = outputs.into_iter().zip(moments.parts(tasks));
-    threads::for_each(work, &|index, (output, part)| product.run(task(index), 0..channels, part, output));
+    threads::for_each(outputs.zip(moments.parts()), &|index, (output, part)| {
+        product.run(task(index), 0..channels, part, output)
+    });
     if let Some(wanted) = epilogue.moments {
         moments.combine(pixels, wanted);
     }
@@ -262,11 +260,11 @@ struct Output<'a, 'm, O> {
 
 impl<U: Unit, O: Element> Product<'_, U, O> {
     /// Tasks of all tiles and some columns each, put together afterwards.
-    fn multiply_by_columns(&self, columns: usize, part: Option<&mut PartMoments<'_>>, output: &mut [O]) {
+    fn multiply_by_columns(&self, columns: usize, part: Option<PartMoments<'_>>, output: &mut [O]) {
         let (strips, channels) = (0..self.tiling.strips(), self.channels);
         let length = self.tiling.pixels(strips.clone()) * columns;
         let mut aside = Scratch::<O>::new(output.len());
-        let parts = PartMoments::split(part, channels, columns);
+        let parts = PartMoments::split(part, columns);
         threads::for_each(aside.chunks_mut(length).zip(parts), &|task, (output, part)| {
             self.run(strips.clone(), task * columns..(task + 1) * columns, part, output);
         });

@@ -6,6 +6,7 @@ use super::tile::padded;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
+use crate::scratch::Room;
 use crate::simd::{Kernel, Simd};
 use crate::threads::{self, ELEMENTS};
 
@@ -24,9 +25,9 @@ pub(crate) fn forward<I: Element, O: Element>(
     let (height, width) = (conv.out_height(), conv.out_width());
     let image_length = conv.in_height * conv.in_width * conv.in_channels;
     for_each_row(output, width * conv.in_channels, |row, target| {
-        let rows = source_rows(conv, row % height);
         let columns = (0..conv.kernel[1]).map(|tap| (tap, tap as isize - conv.padding.left as isize));
-        let taps = taps(conv, &rows, &columns.collect::<Vec<_>>(), conv.in_width);
+        let room = Room::new();
+        let taps = room.list(taps(conv, source_rows(conv, row % height), columns, conv.in_width));
         let line = Line {
             source: &input[row / height * image_length..][..image_length],
             source_width: conv.in_width,
@@ -44,12 +45,12 @@ pub(crate) fn forward<I: Element, O: Element>(
 }
 
 /// Rows of taps that lie inside the image for an output row: tap and image row.
-pub(crate) fn source_rows(conv: &Conv2d, out_y: usize) -> Vec<(usize, usize)> {
-    let inside = |tap: usize| {
+pub(crate) fn source_rows(conv: &Conv2d, out_y: usize) -> impl Iterator<Item = (usize, usize)> {
+    let inside = move |tap: usize| {
         let y = (out_y * conv.stride[0] + tap).checked_sub(conv.padding.top)?;
         (y < conv.in_height).then_some((tap, y))
     };
-    (0..conv.kernel[0]).filter_map(inside).collect()
+    (0..conv.kernel[0]).filter_map(inside)
 }
 
 /// `weights` is `[taps, padded channels]`.
@@ -63,9 +64,9 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
     let (height, width) = (conv.out_height(), conv.out_width());
     let image_length = height * width * conv.in_channels;
     for_each_row(input_gradient, conv.in_width * conv.in_channels, |row, target| {
-        let rows = gradient_rows(conv, row % conv.in_height, height);
         for phase in 0..conv.stride[1].min(conv.in_width) {
-            let taps = taps(conv, &rows, &gradient_columns(conv, phase), width);
+            let (room, rows) = (Room::new(), gradient_rows(conv, row % conv.in_height, height));
+            let taps = room.list(taps(conv, rows, gradient_columns(conv, phase), width));
             let line = Line {
                 source: &output_gradient[row / conv.in_height * image_length..][..image_length],
                 source_width: width,
@@ -84,21 +85,21 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
 }
 
 /// Taps down and the output rows that they carried input row `in_y` to.
-fn gradient_rows(conv: &Conv2d, in_y: usize, out_height: usize) -> Vec<(usize, usize)> {
-    let reached = |tap: usize| {
+fn gradient_rows(conv: &Conv2d, in_y: usize, out_height: usize) -> impl Iterator<Item = (usize, usize)> {
+    let reached = move |tap: usize| {
         let distance = (in_y + conv.padding.top).checked_sub(tap)?;
         let out_y = distance / conv.stride[0];
         (distance % conv.stride[0] == 0 && out_y < out_height).then_some((tap, out_y))
     };
-    (0..conv.kernel[0]).filter_map(reached).collect()
+    (0..conv.kernel[0]).filter_map(reached)
 }
 
 /// Taps across that carry the pixels of a phase, and the output position that the first pixel goes to.
-fn gradient_columns(conv: &Conv2d, phase: usize) -> Vec<(usize, isize)> {
+fn gradient_columns(conv: &Conv2d, phase: usize) -> impl Iterator<Item = (usize, isize)> + Clone {
     let stride = conv.stride[1] as isize;
-    let distance = |tap: usize| (phase + conv.padding.left) as isize - tap as isize;
-    let taps = (0..conv.kernel[1]).filter(|&tap| distance(tap) % stride == 0);
-    taps.map(|tap| (tap, distance(tap) / stride)).collect()
+    let distance = move |tap: usize| (phase + conv.padding.left) as isize - tap as isize;
+    let taps = (0..conv.kernel[1]).filter(move |&tap| distance(tap) % stride == 0);
+    taps.map(move |tap| (tap, distance(tap) / stride))
 }
 
 /// Calls `write(row, values)` for every row, in tasks of several.
@@ -123,14 +124,19 @@ struct Tap {
 }
 
 /// All pairs of `rows` (tap, source row) and `columns` (tap, source column of the first pixel).
-fn taps(conv: &Conv2d, rows: &[(usize, usize)], columns: &[(usize, isize)], source_width: usize) -> Vec<Tap> {
+fn taps(
+    conv: &Conv2d,
+    rows: impl Iterator<Item = (usize, usize)>,
+    columns: impl Iterator<Item = (usize, isize)> + Clone,
+    source_width: usize,
+) -> impl Iterator<Item = Tap> {
     let channels = conv.in_channels;
-    let pair = |&(tap_y, y): &(usize, usize), &(tap_x, x): &(usize, isize)| Tap {
+    let pair = move |(tap_y, y): (usize, usize), (tap_x, x): (usize, isize)| Tap {
         x,
         row: y * source_width * channels,
         weights: (tap_y * conv.kernel[1] + tap_x) * padded(channels),
     };
-    rows.iter().flat_map(|row| columns.iter().map(move |column| pair(row, column))).collect()
+    rows.flat_map(move |row| columns.clone().map(move |column| pair(row, column)))
 }
 
 /// Pixels `first, first + step, ..` of a row; pixel `i` sums `weights[tap] · source[i · source_step + tap]`.
@@ -216,10 +222,11 @@ impl<E: Element, T: Element> Kernel for LineKernel<'_, E, T> {
     fn run<S: Simd>(self, simd: S) {
         let Self { line, target } = self;
         let inner = line.inner_pixels();
-        let mut some_taps = Vec::with_capacity(line.taps.len());
+        let room = Room::new();
+        let mut some_taps = room.list(line.taps.iter().copied());
         for pixel in (0..inner.start).chain(inner.end..line.pixels) {
             some_taps.clear();
-            some_taps.extend(line.taps.iter().filter(|tap| line.is_inside(pixel, tap.x)));
+            some_taps.extend(line.taps.iter().copied().filter(|tap| line.is_inside(pixel, tap.x)));
             line.sum::<S, T, 1>(simd, pixel, &some_taps, target);
         }
         let mut pixel = inner.start;

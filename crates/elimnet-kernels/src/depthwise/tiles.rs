@@ -8,9 +8,9 @@ use std::ops::Range;
 use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded};
 use super::window::Window;
 use crate::element::Element;
-use crate::epilogue::Epilogue;
+use crate::epilogue::{Epilogue, MomentParts};
 use crate::isa::Isa;
-use crate::statistics::TaskMoments;
+use crate::scratch::Scratch;
 use crate::threads;
 
 /// Output values of a task, about: at least and at most; in between when that makes `TASKS`.
@@ -34,35 +34,36 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
     let (distance, activation) = (padded(channels), epilogue.activation);
     let parameters = Parameters { weights, distance, bias: &bias, activation };
     let length = rows * window.output_row();
-    let tasks: Vec<_> =
-        output.chunks_mut(image_out).map(|output| output.chunks_mut(length)).enumerate().collect();
-    let tasks = tasks.into_iter().flat_map(|(image, tasks)| tasks.enumerate().map(move |task| (image, task)));
-    let run = |(image, (task, output)): (usize, (usize, &mut [O]))| {
-        let first = image * image_out + task * length;
-        let count = output.len();
-        let mut sums = vec![0.0; if epilogue.moments.is_some() { 3 * padded(channels) } else { 0 }];
+    let (in_an_image, batch) = (image_out.div_ceil(length.max(1)), output.len() / image_out.max(1));
+    let are_wanted = epilogue.moments.is_some();
+    let mut moments = MomentParts::new(are_wanted.then_some(batch * in_an_image), padded(channels));
+    let outputs = output.chunks_mut(image_out).flat_map(|output| output.chunks_mut(length));
+    threads::for_each(outputs.zip(moments.slices()), &|index, (output, sums)| {
+        let (image, first_row) = (index / in_an_image, index % in_an_image * rows);
+        let first = image * image_out + first_row * window.output_row();
+        let sums = sums.unwrap_or_default();
+        sums.fill(0.0);
         let mut tiles = Tiles {
             isa,
             window,
             input: &input[image * image_in..][..image_in],
             parameters: &parameters,
-            shortcut: epilogue.shortcut.map(|values| &values[first..][..count]),
-            first_row: task * rows,
+            shortcut: epilogue.shortcut.map(|values| &values[first..][..output.len()]),
+            first_row,
             output,
-            sums: &mut sums,
+            sums,
         };
         tiles.run::<KERNEL, STRIDE>();
-        TaskMoments::around_pivots(count / channels, channels, &sums)
-    };
-    let parts = threads::map(tasks, &run);
-    if let Some(moments) = epilogue.moments {
-        TaskMoments::combine(&parts, moments.mean, moments.variance);
+    });
+    if let Some(wanted) = epilogue.moments {
+        let pixels = |index: usize| length.min(image_out - index % in_an_image * length) / channels;
+        moments.combine(pixels, wanted);
     }
 }
 
 /// With room behind it for whole registers.
-fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Vec<f32> {
-    let mut padded = vec![0.0; padded(channels)];
+fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Scratch {
+    let mut padded = Scratch::filled(padded(channels), 0.0);
     if let Some(bias) = bias {
         padded[..channels].copy_from_slice(bias);
     }

@@ -8,9 +8,10 @@ use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
+use crate::scratch::Scratch;
 use crate::simd::grid::{Grid, GridMut, Shape};
 use crate::simd::{Kernel, MAX_LANES, Simd};
-use crate::threads::{self, MANY, Scratch, add_parts};
+use crate::threads::{self, MANY, add_parts};
 
 /// Overwrites `weight_gradient` `[channels, taps]`.
 pub(crate) fn weight_gradient<I: Element, O: Element>(
@@ -168,8 +169,8 @@ impl<I: Element, O: Element> Kernel for AnyWindow<'_, I, O> {
             let mut row_gradient = RowGradient {
                 conv: self.conv,
                 image: self.input,
+                row,
                 output_gradient: &self.gradient[row * length..][..length],
-                rows: &source_rows(self.conv, row),
                 sums: &mut *self.sums,
             };
             row_gradient.add::<S>(simd);
@@ -181,8 +182,9 @@ impl<I: Element, O: Element> Kernel for AnyWindow<'_, I, O> {
 struct RowGradient<'a, I, O> {
     conv: &'a Conv2d,
     image: &'a [I],
+    /// Its number.
+    row: usize,
     output_gradient: &'a [O],
-    rows: &'a [(usize, usize)],
     sums: &'a mut [f32],
 }
 
@@ -191,7 +193,7 @@ impl<I: Element, O: Element> RowGradient<'_, I, O> {
     fn add<S: Simd>(&mut self, simd: S) {
         let mut channel = 0;
         while channel < self.conv.in_channels {
-            for &(tap_y, y) in self.rows {
+            for (tap_y, y) in source_rows(self.conv, self.row) {
                 match self.conv.kernel[1] {
                     3 => self.add_taps::<S, 3>(simd, channel, [tap_y, 0], y),
                     5 => self.add_taps::<S, 5>(simd, channel, [tap_y, 0], y),

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::tile::{PIXELS, ROWS, Source, padded, span};
 use crate::conv2d::Conv2d;
 use crate::element::Element;
+use crate::scratch::Scratch;
 use crate::simd::Simd;
 
 /// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
@@ -136,10 +137,10 @@ impl Window {
         (0..channels).step_by(step).map(move |first| first..channels.min(first + step))
     }
 
-    /// Room for [`Window::copy_patch`] of any block.
-    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Vec<E> {
+    /// Room for [`Window::copy_patch`] of any block; zeros, which stay where no channel is.
+    pub(crate) fn patch<E: Element>(&self, kernel: usize, stride: usize) -> Scratch<E> {
         let pixels = span(ROWS, kernel, stride) * span(PIXELS, kernel, stride);
-        vec![E::ZERO; pixels * padded(self.channels.min(PATCH_CHANNELS))]
+        Scratch::filled(pixels * padded(self.channels.min(PATCH_CHANNELS)), E::ZERO)
     }
 
     /// Copies what a tile sees of some channels of `image` to `patch`, zeros where there is no image; gives the tile's source. A

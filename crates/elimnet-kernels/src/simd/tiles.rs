@@ -7,6 +7,7 @@ use super::amx::{Amx, Configured};
 use super::dot::Dot;
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
+use crate::scratch::Scratch;
 
 /// Rows of a tile, and f32 columns of one that holds sums.
 pub(crate) const TILE: usize = 16;
@@ -73,10 +74,10 @@ pub(crate) struct Operand<'a> {
 }
 
 /// Where each step's first tiles start in the two operands.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Steps {
     /// Left and right, in bytes.
-    offsets: Vec<[usize; 2]>,
+    offsets: Scratch<[usize; 2]>,
     /// The largest of each, in values.
     furthest: [usize; 2],
     /// Depths of the last step; the others have all.
@@ -85,13 +86,10 @@ pub(crate) struct Steps {
 
 impl Steps {
     /// From the first values, left and right, of each step's first tiles.
-    pub(crate) fn new(offsets: impl Iterator<Item = [usize; 2]>) -> Self {
-        let mut furthest = [0, 0];
-        let offset = |offset: [usize; 2]| {
-            furthest = [0, 1].map(|side| furthest[side].max(offset[side]));
-            offset.map(|values| values * size_of::<Bf16>())
-        };
-        Self { offsets: offsets.map(offset).collect(), furthest, last: STEP }
+    pub(crate) fn new(offsets: impl Iterator<Item = [usize; 2]> + Clone) -> Self {
+        let furthest = [0, 1].map(|side| offsets.clone().map(|offset| offset[side]).max().unwrap_or(0));
+        let in_bytes = |offset: [usize; 2]| offset.map(|values| values * size_of::<Bf16>());
+        Self { offsets: Scratch::of(offsets.map(in_bytes)), furthest, last: STEP }
     }
 
     /// Of `depth` values that follow each other and a packed panel of two tiles across. Depths that fill no step are for units
@@ -103,7 +101,7 @@ impl Steps {
     }
 
     /// Of a left operand and a packed panel of two tiles across.
-    pub(crate) fn of_panel(left: impl Iterator<Item = usize>) -> Self {
+    pub(crate) fn of_panel(left: impl Iterator<Item = usize> + Clone) -> Self {
         Self::new(left.enumerate().map(|(step, left)| [left, step * STEP * BLOCK]))
     }
 

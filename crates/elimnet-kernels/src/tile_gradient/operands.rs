@@ -5,9 +5,9 @@ use std::ops::Range;
 use super::{Gradient, Layout, Segment, Task};
 use crate::band::Band;
 use crate::element::Bf16;
+use crate::scratch::Scratch;
 use crate::simd::tiles::{STEP, TILE};
 use crate::simd::{Kernel, Simd};
-use crate::threads::Scratch;
 
 impl Gradient<'_> {
     /// The windows of some lines, written out.

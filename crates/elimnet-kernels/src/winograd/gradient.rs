@@ -16,7 +16,8 @@ use crate::conv2d::Conv2d;
 use crate::dense::window;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::threads::{self, Scratch, Stored, piece_length, pieces};
+use crate::scratch::{Scratch, Stored};
+use crate::threads::{self, piece_length, pieces};
 
 /// Output channels of a task.
 const CHANNELS: usize = 64;

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::{Chunk, Gradient, Operands, PAD, PLACES};
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
+use crate::scratch::Scratch;
 use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
-use crate::threads::Scratch;
 use crate::tile_gradient::PairRows;
 
 const TILES: usize = 128;

@@ -6,7 +6,7 @@ use super::{Chunk, Gradient, Operands, PAD, PLACES};
 use crate::block::{BLOCK, Sums};
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, Start};
-use crate::threads::Scratch;
+use crate::scratch::Scratch;
 
 const TILES: usize = 64;
 /// Values from a place to the next, of a block of the input's.
