@@ -31,9 +31,8 @@ use std::sync::{Arc, Mutex, TryLockError};
 
 use elimnet_arch::Network;
 use elimnet_engine::{Device, Engine, EngineError, Precision};
-use elimnet_kernels::Isa;
 
-pub use elimnet_kernels::UnavailableIsa;
+pub use elimnet_kernels::{Isa, UnavailableIsa};
 pub use engine::CpuEngine;
 
 /// The processor, with a pool of threads.

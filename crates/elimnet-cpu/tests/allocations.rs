@@ -4,9 +4,9 @@ mod support;
 
 use dhat::{HeapStats, Profiler};
 use elimnet_arch::zoo;
-use elimnet_cpu::CpuEngine;
-use elimnet_engine::{Engine, Images};
-use support::{PRECISIONS, engine_with, images};
+use elimnet_cpu::{CpuDevice, CpuEngine};
+use elimnet_engine::{Device, Engine, Images};
+use support::{bf16_devices, filled, images};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -15,7 +15,7 @@ static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 const BLOCKS_OF_A_CALL: u64 = 4;
 
 /// Enough for every thread to have led and followed.
-const CALLS: usize = 10;
+const CALLS: usize = 6;
 
 /// Fewest blocks of a call: those that every call takes.
 fn blocks_of_a_call(engine: &mut CpuEngine, images: &Images) -> u64 {
@@ -27,18 +27,22 @@ fn blocks_of_a_call(engine: &mut CpuEngine, images: &Images) -> u64 {
     (0..CALLS).map(blocks).min().expect("several calls")
 }
 
+fn check(name: &str, device: &CpuDevice) {
+    let mut engine = filled(device.engine(&zoo::by_name(name, 10).unwrap()));
+    for count in [1, 5] {
+        let blocks = blocks_of_a_call(&mut engine, &images(count, 64));
+        let (isa, precision) = (device.isa(), device.precision());
+        assert!(blocks <= BLOCKS_OF_A_CALL, "{name} in {precision:?} on {isa}, {count} images: {blocks}");
+    }
+}
+
 #[test]
 fn inference_takes_its_result_from_the_allocator_and_no_buffer() {
     for name in zoo::NAMES {
-        for precision in PRECISIONS {
-            let mut engine = engine_with(&zoo::by_name(name, 10).unwrap(), 2, precision);
-            for count in [1, 5] {
-                let blocks = blocks_of_a_call(&mut engine, &images(count, 64));
-                assert!(
-                    blocks <= BLOCKS_OF_A_CALL,
-                    "{name} in {precision:?}, {count} images: {blocks} blocks"
-                );
-            }
-        }
+        check(name, &CpuDevice::new(2));
+    }
+    for device in bf16_devices() {
+        check("resnet18", &device);
+        check("mobilenet_v3_large", &device);
     }
 }

@@ -10,7 +10,7 @@ use elimnet_arch::{Network, zoo};
 use elimnet_cpu::{CpuDevice, CpuEngine};
 use elimnet_engine::{Engine, Matrix, NamedTensor, Precision};
 use elimnet_testing::formula;
-use support::{engine_with, images, sgd};
+use support::{bf16_devices, engine, engine_with, filled, images, sgd};
 
 struct Case {
     network: &'static str,
@@ -26,8 +26,8 @@ const CASES: [Case; 3] = [
     Case { network: "mobilenet_v3_large", cosine: 0.93, logits: 0.12 },
 ];
 
-fn step(network: &Network, precision: Precision) -> (Matrix, Vec<NamedTensor>) {
-    let mut engine = engine_with(network, 2, precision);
+fn step(network: &Network, device: &CpuDevice) -> (Matrix, Vec<NamedTensor>) {
+    let mut engine = filled(device.engine(network));
     engine.start_training(&sgd(network)).unwrap();
     let logits = engine.forward(&images(8, 64), 1).unwrap();
     let signs = formula::signs("logits", logits.values.len()).map(|sign| sign as f32 / 40.0);
@@ -54,16 +54,22 @@ fn a_training_step_is_as_near_to_f32_as_autocasts() {
     let mut failures = Vec::new();
     for Case { network: name, cosine: least, logits: most } in CASES {
         let network = zoo::by_name(name, 10).unwrap().without_dropout();
-        let (exact_logits, exact) = step(&network, Precision::F32);
-        let (logits, found) = step(&network, Precision::Bf16);
-        let all = |tensors: &[NamedTensor]| tensors.iter().flat_map(|t| t.values.clone()).collect();
-        let (exact, found): (Vec<f32>, Vec<f32>) = (all(&exact), all(&found));
-        let cosine = product(&exact, &found) / norm(&exact) / norm(&found);
-        let length = norm(&found) / norm(&exact);
-        let distance = distance(&exact_logits.values, &logits.values);
-        let text = format!("{name}: cosine {cosine:.4}, length {length:.4}, logits {distance:.4}");
-        if cosine < least || (length - 1.0).abs() > 0.05 || distance > most {
-            failures.push(text);
+        let (exact_logits, exact) = step(&network, &CpuDevice::new(2));
+        let all =
+            |tensors: &[NamedTensor]| -> Vec<f32> { tensors.iter().flat_map(|t| t.values.clone()).collect() };
+        let exact = all(&exact);
+        for device in bf16_devices() {
+            let (logits, found) = step(&network, &device);
+            let found = all(&found);
+            let cosine = product(&exact, &found) / norm(&exact) / norm(&found);
+            let length = norm(&found) / norm(&exact);
+            let distance = distance(&exact_logits.values, &logits.values);
+            let isa = device.isa();
+            let text =
+                format!("{name} on {isa}: cosine {cosine:.4}, length {length:.4}, logits {distance:.4}");
+            if cosine < least || (length - 1.0).abs() > 0.05 || distance > most {
+                failures.push(text);
+            }
         }
     }
     assert!(failures.is_empty(), "{failures:?}");
@@ -75,10 +81,12 @@ fn logits_in_inference_are_near_those_of_f32() {
         let network = zoo::by_name(name, 10).unwrap();
         let network = if name == "vgg11" { network.cut_at("features.20").unwrap() } else { network };
         let images = images(5, 96);
-        let [exact, found] = [Precision::F32, Precision::Bf16]
-            .map(|precision| engine_with(&network, 2, precision).infer(&images).unwrap());
-        let distance = distance(&exact.values, &found.values);
-        assert!(distance < 0.1, "{name}: logits are {distance} off");
+        let exact = engine(&network).infer(&images).unwrap();
+        for device in bf16_devices() {
+            let found = filled(device.engine(&network)).infer(&images).unwrap();
+            let distance = distance(&exact.values, &found.values);
+            assert!(distance < 0.1, "{name} on {}: logits are {distance} off", device.isa());
+        }
     }
 }
 

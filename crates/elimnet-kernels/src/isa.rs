@@ -7,9 +7,10 @@ use crate::simd::neon::Neon;
 use crate::simd::portable::Portable;
 use crate::simd::{Kernel, Simd};
 #[cfg(target_arch = "x86_64")]
-use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512, dot::Dot, tiles::TileUnit};
+use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512, dot::Dot, plain::Plain, tiles::TileUnit};
 
-/// Environment variable that forces an instruction set: `portable`, `neon`, `avx2`, `avx512`, `avx512bf16` or `amx`.
+/// Environment variable that forces an instruction set: `portable`, `neon`, `avx2`, `avx512`, `avx512bf16`, `amx`, or one of
+/// [`Isa::emulated`].
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
 
 /// An instruction set that this machine has: a value is the proof.
@@ -36,6 +37,9 @@ enum Level {
     /// Products of bf16 on tiles, all else on AVX-512.
     #[cfg(target_arch = "x86_64")]
     Amx(Avx512, Amx),
+    /// What stands in for either.
+    #[cfg(target_arch = "x86_64")]
+    Emulated(Portable, Plain),
 }
 
 /// [`ISA_VARIABLE`] names an instruction set that does not exist or that this machine lacks.
@@ -78,6 +82,15 @@ impl Isa {
         available
     }
 
+    /// Stand-ins for AVX512_BF16 and AMX, on any machine of their kind: portable code around blocks of products in plain loops. They
+    /// test what feeds and empties those units, and are slow.
+    pub fn emulated() -> Vec<Self> {
+        #[cfg(target_arch = "x86_64")]
+        return [Plain::DOT, Plain::AMX].map(|unit| Self(Level::Emulated(Portable, unit))).to_vec();
+        #[cfg(not(target_arch = "x86_64"))]
+        Vec::new()
+    }
+
     /// The best that this machine has, or the one that [`ISA_VARIABLE`] asks for.
     ///
     /// # Panics
@@ -97,9 +110,9 @@ impl Isa {
         }
     }
 
-    /// The available one of that [`Isa::name`].
+    /// The available or emulated one of that [`Isa::name`].
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::available().into_iter().find(|isa| isa.name() == name)
+        Self::available().into_iter().chain(Self::emulated()).find(|isa| isa.name() == name)
     }
 
     /// As the environment variable names it.
@@ -116,6 +129,10 @@ impl Isa {
             Level::Avx512Bf16(..) => "avx512bf16",
             #[cfg(target_arch = "x86_64")]
             Level::Amx(..) => "amx",
+            #[cfg(target_arch = "x86_64")]
+            Level::Emulated(_, Plain::DOT) => "emulated-avx512bf16",
+            #[cfg(target_arch = "x86_64")]
+            Level::Emulated(..) => "emulated-amx",
         }
     }
 
@@ -129,6 +146,8 @@ impl Isa {
             Level::Avx2(_) => Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Level::Avx512(_) | Level::Avx512Bf16(..) | Level::Amx(..) => Avx512::LANES,
+            #[cfg(target_arch = "x86_64")]
+            Level::Emulated(..) => Portable::LANES,
         }
     }
 
@@ -138,6 +157,7 @@ impl Isa {
         match self.0 {
             Level::Amx(_, amx) => Some(TileUnit::Amx(amx)),
             Level::Avx512Bf16(_, dot) => Some(TileUnit::Dot(dot)),
+            Level::Emulated(_, plain) => Some(TileUnit::Plain(plain)),
             _ => None,
         }
     }
@@ -146,6 +166,8 @@ impl Isa {
     pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self.0 {
             Level::Portable(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Level::Emulated(simd, _) => simd.vectorize(kernel),
             #[cfg(target_arch = "aarch64")]
             Level::Neon(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
@@ -168,7 +190,7 @@ mod tests {
 
     #[test]
     fn names_find_what_is_available() {
-        for isa in Isa::available() {
+        for isa in Isa::available().into_iter().chain(Isa::emulated()) {
             assert_eq!(Isa::from_name(isa.name()), Some(isa));
         }
         assert_eq!(Isa::from_name("mmx"), None);

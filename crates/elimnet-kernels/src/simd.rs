@@ -21,6 +21,8 @@ pub(crate) mod dot;
 pub(crate) mod grid;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod plain;
 pub(crate) mod portable;
 pub(crate) mod product;
 #[cfg(target_arch = "x86_64")]

@@ -79,7 +79,7 @@ pub(crate) fn suits(conv: &Conv2d) -> bool {
 /// What multiplies bf16 here. Not AMX, where it was not measured: products take a fifth of the time there, transforms as long.
 #[cfg(target_arch = "x86_64")]
 pub(crate) fn tile_unit(isa: Isa) -> Option<TileUnit> {
-    isa.tile_unit().filter(|unit| matches!(unit, TileUnit::Dot(_)))
+    isa.tile_unit().filter(|unit| !unit.loads_whole_tiles())
 }
 
 /// Room for the matrices of `pass`, each of `new(depth, columns)`.

@@ -2,12 +2,19 @@
 #![allow(dead_code, reason = "each test uses its part")]
 
 use elimnet_arch::Network;
-use elimnet_cpu::{CpuDevice, CpuEngine};
+use elimnet_cpu::{CpuDevice, CpuEngine, Isa};
 use elimnet_engine::{Engine, Images, NamedTensor, Optimizer, Precision, Training};
 use elimnet_testing::formula;
 
 /// Both precisions.
 pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
+
+/// Devices of two threads that compute in bf16: the machine's, and stand-ins for the units that it may lack.
+pub(crate) fn bf16_devices() -> Vec<CpuDevice> {
+    let emulated = Isa::emulated().into_iter().map(|isa| CpuDevice::with_isa(2, isa));
+    let devices = [CpuDevice::new(2)].into_iter().chain(emulated);
+    devices.map(|device| device.with_precision(Precision::Bf16)).collect()
+}
 
 /// An engine with formula weights on so many threads.
 pub(crate) fn engine_with(network: &Network, threads: usize, precision: Precision) -> CpuEngine {

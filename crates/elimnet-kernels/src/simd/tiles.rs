@@ -1,10 +1,12 @@
 //! Blocks of 32 x 32 sums of bf16 products: what [`crate::tile_product`] and [`crate::tile_gradient`] are made of.
 //!
 //! Two instruction sets have products of bf16. AMX multiplies whole tiles; AVX512_BF16 multiplies a register of
-//! pairs by one pair. Operands lie alike for both, so all that packs, cuts and finishes blocks is written once.
+//! pairs by one pair. Operands lie alike for both, so all that packs, cuts and finishes blocks is written once, and tested on machines that have
+//! neither ([`super::plain`]).
 
 use super::amx::{Amx, Configured};
 use super::dot::Dot;
+use super::plain::Plain;
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 use crate::scratch::Scratch;
@@ -20,19 +22,21 @@ const _: () = assert!(BLOCK == 2 * TILE);
 pub(crate) enum TileUnit {
     Amx(Amx),
     Dot(Dot),
+    Plain(Plain),
 }
 
 impl TileUnit {
-    /// Those that this machine has.
+    /// Those that this machine has, and their stand-ins.
     #[cfg(test)]
     pub(super) fn available() -> Vec<Self> {
         let dot = Dot::detect().map(Self::Dot);
-        dot.into_iter().chain(Amx::detect().map(Self::Amx)).collect()
+        let plain = [Plain::AMX, Plain::DOT].map(Self::Plain);
+        plain.into_iter().chain(dot).chain(Amx::detect().map(Self::Amx)).collect()
     }
 
     /// Whether it loads the left operand by whole tiles, with rows and depths that a block lacks.
     pub(crate) fn loads_whole_tiles(self) -> bool {
-        matches!(self, Self::Amx(_))
+        matches!(self, Self::Amx(_) | Self::Plain(Plain::AMX))
     }
 
     /// Makes this thread ready to multiply, until the value is dropped.
@@ -40,6 +44,7 @@ impl TileUnit {
         match self {
             Self::Amx(amx) => Tiles::Amx(amx.configure()),
             Self::Dot(dot) => Tiles::Dot(dot),
+            Self::Plain(plain) => Tiles::Plain(plain),
         }
     }
 }
@@ -48,6 +53,7 @@ impl TileUnit {
 pub(crate) enum Tiles {
     Amx(Configured),
     Dot(Dot),
+    Plain(Plain),
 }
 
 impl Tiles {
@@ -59,6 +65,7 @@ impl Tiles {
         match self {
             Self::Amx(amx) => amx.multiply(block, first, sums),
             Self::Dot(dot) => dot.multiply(block, first, sums),
+            Self::Plain(plain) => plain.multiply(block, first, sums),
         }
     }
 }

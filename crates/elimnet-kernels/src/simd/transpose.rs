@@ -3,6 +3,7 @@
 
 use std::arch::x86_64::*;
 
+use super::plain::Plain;
 use super::tiles::{STEP, TILE, TileUnit};
 use crate::element::Bf16;
 
@@ -20,7 +21,10 @@ impl TileUnit {
     ) {
         assert!(rows.len() >= (STEP - 1) * distance + TILE, "32 rows of 16 values");
         assert!(turned.len() >= (TILE - 1) * turned_distance + STEP, "room for 16 rows of 32 values");
-        // SAFETY: `self` proves that AVX-512 is there, which both units have beside them; the lengths were checked.
+        if let Self::Plain(_) = self {
+            return Plain::transpose(rows, distance, turned, turned_distance);
+        }
+        // SAFETY: `self` proves that AVX-512 is there, which all other units have beside them; the lengths were checked.
         unsafe { transpose_32x16(rows.as_ptr(), distance, turned.as_mut_ptr(), turned_distance) }
     }
 }

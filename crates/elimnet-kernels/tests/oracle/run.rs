@@ -36,13 +36,14 @@ pub(crate) fn widen(values: &[f32]) -> Vec<f64> {
 /// More than one, and as few as an interpreter needs.
 const SEVERAL: usize = if cfg!(miri) { 2 } else { 3 };
 
-/// Runs `kernel` on every instruction set, on one and on three threads and on a team of three; checks that the thread count
+/// Runs `kernel` on every instruction set, those that are emulated too, on one and on three threads and on a team of three; checks that the thread count
 /// changes no bit, and gives what each instruction set made, by name.
 pub(crate) fn on_every_isa(kernel: impl Fn(Isa) -> Vec<f32> + Sync) -> Vec<(&'static str, Vec<f32>)> {
     let pools =
         [1, SEVERAL].map(|threads| rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap());
     Isa::available()
         .into_iter()
+        .chain(Isa::emulated())
         .map(|isa| {
             let [one, three] = pools.each_ref().map(|pool| pool.install(|| kernel(isa)));
             let team = with_team(&pools[1], || kernel(isa));
