@@ -24,7 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
     let [input, weight, gradient] =
         [conv.input_len(), conv.weight_len(), conv.output_len()].map(|length| numbers(length));
     let expected = expected(&conv, &input, &weight, &gradient);
-    for isa in Isa::available() {
+    for isa in Isa::available().into_iter().chain(Isa::emulated()) {
         compare(isa, &conv, "f32", &expected, &passes::<f32>(isa, &conv, &input, &weight, &gradient));
         compare(isa, &conv, "bf16", &expected, &passes::<Bf16>(isa, &conv, &input, &weight, &gradient));
         let found = winograd::<f32>(isa, &conv, &input, &weight, &gradient);
