@@ -1,6 +1,6 @@
 //! Convolutions of any geometry: `cargo +nightly fuzz run convolution`.
 //!
-//! All three passes, in f32 and bf16, direct and by Winograd's algorithm, on every instruction set of the machine, give what plain loops
+//! All three passes, in f32 and bf16, direct and by Winograd's algorithm, on every instruction set of the machine and stand-ins for two, give what plain loops
 //! give: to the last bit, as operands are whole numbers of which no sum is rounded.
 #![no_main]
 

@@ -87,7 +87,7 @@ impl CpuDevice {
         Self { precision, ..self }
     }
 
-    /// bf16 where the instruction set computes with it, else f32.
+    /// bf16 where the processor computes with it, else f32.
     pub fn fastest_precision(&self) -> Precision {
         match self.isa.name() {
             "avx512bf16" | "amx" => Precision::Bf16,

@@ -89,6 +89,9 @@ pub(crate) struct MomentParts {
     channels: usize,
 }
 
+/// Stands where a pivot will: one of the bit patterns that are no number, and none that arithmetic makes.
+const NO_ROWS: f32 = f32::from_bits(0x7fa5_a5a5);
+
 /// A part's pivots, sums of distances to them, and sums of squared distances, one a channel each.
 #[derive(Debug)]
 pub(crate) struct PartMoments<'a> {
@@ -140,8 +143,11 @@ impl MomentParts {
         }
         let means = means.iter().map(|mean| *mean as f32);
         moments.mean.iter_mut().zip(means).for_each(|(to, mean)| *to = mean);
-        let variances = squares.iter().map(|squares| (squares / rows).max(0.0) as f32);
-        moments.variance.iter_mut().zip(variances).for_each(|(to, variance)| *to = variance);
+        for (to, squares) in moments.variance.iter_mut().zip(&*squares) {
+            let variance = squares / rows;
+            // Not `max`, which would make zero of what is no number.
+            *to = if variance < 0.0 { 0.0 } else { variance as f32 };
+        }
     }
 }
 
@@ -166,7 +172,7 @@ impl<'a> PartMoments<'a> {
 
     /// Forgets all rows.
     pub(crate) fn start(&mut self) {
-        self.pivots.fill(f32::NAN);
+        self.pivots.fill(NO_ROWS);
     }
 
     /// The moments of `channels`, which `N` registers hold, to be added to; `row` is where they start where there are no rows yet.
@@ -181,7 +187,7 @@ impl<'a> PartMoments<'a> {
         let zero = [simd.splat(0.0); N];
         let mut moments = RowMoments { pivots: row, sums: zero, squares: zero };
         let pivots = &mut self.pivots[channels.clone()];
-        if pivots[0].is_nan() {
+        if pivots[0].to_bits() == NO_ROWS.to_bits() {
             for (pivots, pivot) in pivots.chunks_mut(S::LANES).zip(row) {
                 simd.store_partial(pivot, pivots);
             }

@@ -13,7 +13,7 @@ use crate::simd::{amx::Amx, avx2::Avx2, avx512::Avx512, dot::Dot, plain::Plain, 
 /// [`Isa::emulated`].
 pub const ISA_VARIABLE: &str = "ELIMNET_ISA";
 
-/// An instruction set that this machine has: a value is the proof.
+/// An instruction set that this machine has, or a stand-in: a value is the proof.
 ///
 /// ```
 /// use elimnet_kernels::Isa;

@@ -1,5 +1,5 @@
 //! Memory for the time of a call, which threads keep from one call to the next: fresh pages cost more than the arithmetic of a
-//! small layer, so that calls after the first take nothing from the allocator.
+//! small layer. Once a thread has seen a problem's sizes, its kernels take nothing from the allocator.
 
 use std::cell::RefCell;
 use std::ops::{Deref, DerefMut};
@@ -33,7 +33,6 @@ macro_rules! stored {
 stored!(f32);
 stored!(f64);
 stored!(usize);
-stored!([usize; 2]);
 stored!(Bf16);
 
 /// A buffer of **unspecified values**, borrowed from the calling thread's store. It starts on a cache line.
@@ -46,10 +45,13 @@ pub(crate) struct Scratch<T: Stored = f32> {
 
 impl<T: Stored> Scratch<T> {
     pub(crate) fn new(length: usize) -> Self {
+        if length == 0 {
+            return Self { buffer: Vec::new(), first: 0, length };
+        }
         let with_slack = length + LINE / size_of::<T>();
-        let found = T::with_store(|buffers| match best_fit(buffers, with_slack) {
+        let found = T::with_store(|buffers| match best_fit(buffers, with_slack).or(smallest(buffers)) {
             Some(index) => buffers.swap_remove(index),
-            None => buffers.pop().unwrap_or_default(),
+            None => Vec::new(),
         });
         let mut buffer = found.unwrap_or_default();
         if buffer.len() < with_slack {
@@ -85,10 +87,17 @@ fn best_fit<T>(buffers: &[Vec<T>], length: usize) -> Option<usize> {
     fitting.min_by_key(|(_, buffer)| buffer.len()).map(|(index, _)| index)
 }
 
+/// The one that a longer one takes the place of.
+fn smallest<T>(buffers: &[Vec<T>]) -> Option<usize> {
+    best_fit(buffers, 0)
+}
+
 impl<T: Stored> Drop for Scratch<T> {
     fn drop(&mut self) {
         let buffer = std::mem::take(&mut self.buffer);
-        T::with_store(|buffers| buffers.push(buffer));
+        if !buffer.is_empty() {
+            T::with_store(|buffers| buffers.push(buffer));
+        }
     }
 }
 
@@ -163,12 +172,9 @@ mod tests {
 
     #[test]
     fn a_room_that_was_used_has_room() {
-        let bytes = || {
-            let room = Room::new();
-            assert_eq!(room.list(0..1000).len(), 1000);
-            room.bump.allocated_bytes()
-        };
-        let _grown = bytes();
-        assert_eq!(bytes(), bytes());
+        let room = Room::new();
+        assert_eq!(room.list(0..1000).len(), 1000);
+        drop(room);
+        assert!(Room::new().bump.chunk_capacity() >= 1000 * size_of::<i32>());
     }
 }

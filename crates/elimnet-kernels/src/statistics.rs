@@ -26,6 +26,7 @@ pub fn batch_statistics<E: Element>(isa: Isa, x: &[E], mean: &mut [f32], varianc
     let channels = mean.len();
     check_rows(x, channels);
     assert!(!x.is_empty(), "statistics of no rows");
+    assert_eq!(variance.len(), channels, "lengths of mean and variance");
     let length = task_length(channels, x.len());
     let mut moments = MomentParts::new(Some(x.len().div_ceil(length)), channels);
     threads::for_each(x.chunks(length).zip(moments.parts()), &|_, (x, part)| {

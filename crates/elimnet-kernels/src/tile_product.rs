@@ -83,6 +83,9 @@ pub(crate) fn input_gradient<I: Element>(
     };
     let room = Room::new();
     let mut products = room.list(Phase::reached(conv).zip(panels.iter().map(|p| &p[..])).map(product));
+    if products.is_empty() {
+        return;
+    }
     let mut lines = Lines { batch: conv.batch, count: conv.in_height, length, step: conv.stride[0] };
     if let [product] = &mut products[..]
         && conv.stride == [1, 1]

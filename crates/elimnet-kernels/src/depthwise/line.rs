@@ -223,6 +223,7 @@ impl<E: Element, T: Element> Kernel for LineKernel<'_, E, T> {
         let Self { line, target } = self;
         let inner = line.inner_pixels();
         let room = Room::new();
+        // As long as it can become.
         let mut some_taps = room.list(line.taps.iter().copied());
         for pixel in (0..inner.start).chain(inner.end..line.pixels) {
             some_taps.clear();

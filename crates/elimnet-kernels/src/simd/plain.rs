@@ -21,7 +21,10 @@ impl Plain {
         let TileBlock { left, right, steps, shape } = block;
         let rows = if self.loads_whole_tiles { shape.down() * TILE } else { shape.rows };
         block.check(rows);
-        assert!(steps.are_whole() || !self.loads_whole_tiles, "tiles have all depths of a step");
+        match self {
+            Self::AMX => assert!(steps.are_whole(), "tiles have all depths of a step"),
+            _ => assert_eq!(left.second, TILE * left.row, "rows of the left operand, all at one distance"),
+        }
         if first == First::Zero {
             sums.fill(0.0);
         }

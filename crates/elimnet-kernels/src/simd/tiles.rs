@@ -83,8 +83,8 @@ pub(crate) struct Operand<'a> {
 /// Where each step's first tiles start in the two operands.
 #[derive(Debug)]
 pub(crate) struct Steps {
-    /// Left and right, in bytes.
-    offsets: Scratch<[usize; 2]>,
+    /// Left and right in turns, in bytes.
+    offsets: Scratch<usize>,
     /// The largest of each, in values.
     furthest: [usize; 2],
     /// Depths of the last step; the others have all.
@@ -96,7 +96,7 @@ impl Steps {
     pub(crate) fn new(offsets: impl Iterator<Item = [usize; 2]> + Clone) -> Self {
         let furthest = [0, 1].map(|side| offsets.clone().map(|offset| offset[side]).max().unwrap_or(0));
         let in_bytes = |offset: [usize; 2]| offset.map(|values| values * size_of::<Bf16>());
-        Self { offsets: Scratch::of(offsets.map(in_bytes)), furthest, last: STEP }
+        Self { offsets: Scratch::of(offsets.flat_map(in_bytes)), furthest, last: STEP }
     }
 
     /// Of `depth` values that follow each other and a packed panel of two tiles across. Depths that fill no step are for units
@@ -114,11 +114,11 @@ impl Steps {
 
     /// Left and right, in bytes; within what [`TileBlock::check`] checks.
     pub(super) fn offsets(&self) -> &[[usize; 2]] {
-        &self.offsets
+        self.offsets.as_chunks().0
     }
 
     pub(super) fn len(&self) -> usize {
-        self.offsets.len()
+        self.offsets().len()
     }
 
     /// Pairs of depths of the last step.

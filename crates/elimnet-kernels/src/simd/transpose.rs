@@ -86,16 +86,15 @@ mod tests {
 
     #[test]
     fn every_value_goes_to_its_place() {
-        let Some(unit) = TileUnit::available().pop() else { return };
         let (distance, turned_distance) = (19, 35);
         let rows: Vec<_> = (0..STEP * distance).map(|place| Bf16::from_bits(place as u16)).collect();
-        let mut turned = vec![Bf16::ZERO; TILE * turned_distance];
-        unit.transpose(&rows, distance, &mut turned, turned_distance);
-        for row in 0..STEP {
-            for column in 0..TILE {
+        for unit in TileUnit::available() {
+            let mut turned = vec![Bf16::ZERO; TILE * turned_distance];
+            unit.transpose(&rows, distance, &mut turned, turned_distance);
+            for (row, column) in (0..STEP).flat_map(|row| (0..TILE).map(move |column| (row, column))) {
                 let [actual, expected] =
                     [turned[column * turned_distance + row], rows[row * distance + column]];
-                assert_eq!(actual.to_bits(), expected.to_bits(), "row {row}, column {column}");
+                assert_eq!(actual.to_bits(), expected.to_bits(), "{unit:?}: row {row}, column {column}");
             }
         }
     }
