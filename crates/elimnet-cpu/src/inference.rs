@@ -1,6 +1,7 @@
 //! A prepared inference pass: batch norms folded, filters packed once, what follows a convolution done while its sums are
 //! in cache, every value at its planned place.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use elimnet_arch::Activation;
@@ -36,10 +37,25 @@ enum Weights<E> {
 
 /// What wants to see values as they are computed.
 pub(crate) struct Watch<'a> {
-    /// Values whose pixels are to be averaged, each with the matrix's rows for these images.
-    pub(crate) captured: Vec<(ValueId, &'a mut [f32])>,
+    /// Which averages are wanted; those of values of other plans among them.
+    pub(crate) captures: &'a mut [Capture],
+    /// Number of this plan among those of the captures.
+    pub(crate) stage: usize,
+    /// Which rows of the captures are these images'.
+    pub(crate) images: Range<usize>,
     /// Time of each block, added up.
     pub(crate) times: Option<&'a mut [Duration]>,
+}
+
+/// Averages of a value over its pixels.
+#[derive(Debug, Default)]
+pub(crate) struct Capture {
+    /// Number of the plan that has the value.
+    pub(crate) stage: usize,
+    pub(crate) value: ValueId,
+    pub(crate) channels: usize,
+    /// `[images, channels]`
+    pub(crate) rows: Vec<f32>,
 }
 
 impl<E: Kernels> Prepared<E> {
@@ -110,16 +126,17 @@ impl<E: Kernels> Prepared<E> {
     }
 
     fn capture(&self, geometry: Geometry<'_>, value: ValueId, slabs: &Slabs<E>, watch: &mut Watch<'_>) {
-        let Some((_, rows)) = watch.captured.iter_mut().find(|(captured, _)| *captured == value) else {
-            return;
-        };
-        let (places, images) = (self.places(geometry.count), geometry.images(value));
-        match self.plan.kept(value) {
-            Kept::Pixels => {
-                E::global_avg_pool(self.isa, images, slabs.pixels.read(places.pixels(value)), rows);
-            }
-            Kept::Vector => {
-                f32::global_avg_pool(self.isa, images, slabs.vectors.read(places.vector(value)), rows);
+        let (places, images, stage) = (self.places(geometry.count), geometry.images(value), watch.stage);
+        let is_wanted = |capture: &&mut Capture| capture.stage == stage && capture.value == value;
+        for Capture { channels, rows, .. } in watch.captures.iter_mut().filter(is_wanted) {
+            let rows = &mut rows[watch.images.start * *channels..watch.images.end * *channels];
+            match self.plan.kept(value) {
+                Kept::Pixels => {
+                    E::global_avg_pool(self.isa, images, slabs.pixels.read(places.pixels(value)), rows);
+                }
+                Kept::Vector => {
+                    f32::global_avg_pool(self.isa, images, slabs.vectors.read(places.vector(value)), rows);
+                }
             }
         }
     }

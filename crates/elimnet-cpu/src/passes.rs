@@ -66,6 +66,8 @@ pub(crate) struct PassesOf<E> {
     device: CpuDevice,
     inference: Option<Staged<E>>,
     workspaces: Vec<Mutex<Workspace<E>>>,
+    /// Shape of the images that they are for.
+    workspaces_input: Option<Shape>,
     frozen: Option<Staged<E>>,
     training: Option<TrainingPass<E>>,
     /// Whether a backward pass may follow.
@@ -78,6 +80,7 @@ impl<E: Kernels> PassesOf<E> {
             device,
             inference: None,
             workspaces: Vec::new(),
+            workspaces_input: None,
             frozen: None,
             training: None,
             is_forward: false,
@@ -102,7 +105,7 @@ impl<E: Kernels> PassesOf<E> {
             return Ok(());
         }
         self.training = None;
-        self.workspaces.clear();
+        (self.workspaces_input, self.workspaces) = (None, Vec::new());
         self.frozen = (frozen_blocks > 0)
             .then(|| Staged::new(&self.device, network, 0..frozen_blocks, input, parameters))
             .transpose()?;
@@ -127,7 +130,9 @@ impl<E: Kernels> Passes for PassesOf<E> {
     ) -> Result<(Matrix, Vec<Matrix>), EngineError> {
         let input = shape(images);
         if self.inference.as_ref().is_none_or(|staged| staged.input != input) {
-            self.workspaces.clear();
+            if self.workspaces_input.replace(input) != Some(input) {
+                self.workspaces.clear();
+            }
             let blocks = 0..network.all_blocks().count();
             self.inference = Some(Staged::new(&self.device, network, blocks, input, parameters)?);
         }

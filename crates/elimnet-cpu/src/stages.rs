@@ -14,7 +14,7 @@ use elimnet_engine::Matrix;
 use elimnet_kernels::Kernels;
 
 use crate::CpuDevice;
-use crate::inference::{Prepared, Watch};
+use crate::inference::{Capture, Prepared, Watch};
 use crate::parameters::Parameters;
 use crate::plan::{Mode, Plan, ValueId};
 use crate::slabs::{Kept, Slabs};
@@ -44,12 +44,15 @@ struct Stage<E> {
 #[derive(Debug, Default)]
 pub(crate) struct Workspace<E> {
     slabs: Vec<Slabs<E>>,
+    /// Of the averages of a piece that are asked for.
+    captures: Vec<Capture>,
 }
 
 impl<E: Kernels> Workspace<E> {
     /// Bytes that it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.slabs.iter().map(Slabs::bytes).sum()
+        let captures = self.captures.iter().map(|capture| size_of_val(&capture.rows[..]));
+        self.slabs.iter().map(Slabs::bytes).sum::<usize>() + captures.sum::<usize>()
     }
 }
 
@@ -118,7 +121,9 @@ impl<E: Kernels> Staged<E> {
         let pieces = count.div_ceil(images);
         workspaces.resize_with(device.threads().max(1), Mutex::default);
         let work = Mutex::new(self.pieces(pixels, target, images));
-        let done = Mutex::new(Vec::new());
+        let mut features: Vec<Matrix> = extras.cuts.iter().map(|&cut| self.matrix(cut, count)).collect();
+        let cuts = extras.cuts;
+        let gathered = Mutex::new(&mut features);
         let total_times = Mutex::new(extras.times);
         let worker = |thread: usize| {
             let mut workspace = lock(&workspaces[thread]);
@@ -128,10 +133,11 @@ impl<E: Kernels> Staged<E> {
             loop {
                 let next = lock(&work).next();
                 let Some(piece) = next else { break };
-                let index = piece.index;
-                let features = self.run_piece(piece, &mut workspace, extras.cuts, times.as_deref_mut());
-                if !extras.cuts.is_empty() {
-                    lock(&done).push((index, features));
+                let first = piece.index * images;
+                self.run_piece(piece, &mut workspace, cuts, times.as_deref_mut());
+                for (matrix, capture) in lock(&gathered).iter_mut().zip(&workspace.captures) {
+                    let start = first * capture.channels;
+                    matrix.values[start..start + capture.rows.len()].copy_from_slice(&capture.rows);
                 }
             }
             if let (Some(total), Some(times)) = (&mut *lock(&total_times), times) {
@@ -142,8 +148,7 @@ impl<E: Kernels> Staged<E> {
             0 | 1 => device.run(|| worker(0)),
             _ => device.on_every_thread(worker),
         }
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        self.in_order(done, extras.cuts, count)
+        features
     }
 
     fn pieces<'a>(
@@ -169,37 +174,36 @@ impl<E: Kernels> Staged<E> {
         workspace: &mut Workspace<E>,
         cuts: &[usize],
         times: Option<&mut [Duration]>,
-    ) -> Vec<Vec<f32>> {
+    ) {
         let count = piece.pixels.len() / self.input.len().max(1);
-        let captures = cuts.iter().map(|&cut| self.capture(cut, count)).collect();
-        let mut pass = StagedPass { staged: self, captures, times };
+        let Workspace { slabs, captures } = workspace;
+        captures.resize_with(cuts.len(), Capture::default);
+        for (capture, &cut) in captures.iter_mut().zip(cuts) {
+            (capture.stage, capture.value, capture.channels) = self.captured(cut);
+            capture.rows.resize(count * capture.channels, 0.0);
+        }
         let last = self.stages.len() - 1;
-        pass.run(&mut workspace.slabs, last, piece.pixels, 0..count);
-        let (prepared, slabs) = (&self.stages[last].prepared, &workspace.slabs[last]);
+        StagedPass { staged: self, captures, times }.run(slabs, last, piece.pixels, 0..count);
+        let (prepared, slabs) = (&self.stages[last].prepared, &slabs[last]);
         match piece.target {
             Target::Floats(target) => prepared.write_floats(slabs, count, target),
             Target::Elements(target) => prepared.write_elements(slabs, count, target),
         }
-        pass.captures.into_iter().map(|capture| capture.rows).collect()
     }
 
-    fn capture(&self, cut: usize, count: usize) -> Capture {
+    /// Stage, value and channels of what leaves a block.
+    fn captured(&self, cut: usize) -> (usize, ValueId, usize) {
         let holds = |stage: &Stage<E>| stage.blocks.contains(&cut);
         let stage = self.stages.iter().position(holds).expect("the cut is one of the blocks");
         let plan = &self.stages[stage].prepared.plan;
         let value = plan.block_outputs[cut - self.stages[stage].blocks.start];
-        let channels = plan.shapes[value].channels;
-        Capture { stage, value, channels, rows: vec![0.0; count * channels] }
+        (stage, value, plan.shapes[value].channels)
     }
 
-    /// One matrix a cut from the rows of the pieces.
-    fn in_order(&self, mut done: Vec<(usize, Vec<Vec<f32>>)>, cuts: &[usize], count: usize) -> Vec<Matrix> {
-        done.sort_by_key(|(index, _)| *index);
-        let matrix = |position: usize| {
-            let rows = done.iter().flat_map(|(_, features)| &features[position]).copied().collect();
-            Matrix::new(count, self.capture(cuts[position], 0).channels, rows)
-        };
-        (0..cuts.len()).map(matrix).collect()
+    /// Room for what leaves a block, averaged.
+    fn matrix(&self, cut: usize, count: usize) -> Matrix {
+        let (_, _, channels) = self.captured(cut);
+        Matrix::new(count, channels, vec![0.0; count * channels])
     }
 }
 
@@ -210,17 +214,9 @@ struct Piece<'a, E> {
     target: Target<'a, E>,
 }
 
-/// Averages of a value, for all images of a piece.
-struct Capture {
-    stage: usize,
-    value: ValueId,
-    channels: usize,
-    rows: Vec<f32>,
-}
-
 struct StagedPass<'a, E> {
     staged: &'a Staged<E>,
-    captures: Vec<Capture>,
+    captures: &'a mut [Capture],
     times: Option<&'a mut [Duration]>,
 }
 
@@ -245,14 +241,10 @@ impl<E: Kernels> StagedPass<'_, E> {
                 self.staged.stages[stage - 1].prepared.write_elements(&below[stage - 1], count, input);
             }
         }
-        let own_captures = self.captures.iter_mut().filter(|capture| capture.stage == stage);
-        let captured = own_captures.map(|capture| {
-            let rows = images.start * capture.channels..images.end * capture.channels;
-            (capture.value, &mut capture.rows[rows])
-        });
         let times = self.times.as_deref_mut();
-        let mut watch = Watch { captured: captured.collect(), times };
-        prepared.run(&mut own[0], images.len(), &mut watch);
+        let count = images.len();
+        let mut watch = Watch { captures: self.captures, stage, images, times };
+        prepared.run(&mut own[0], count, &mut watch);
     }
 }
 

@@ -4,8 +4,8 @@ mod support;
 
 use dhat::{HeapStats, Profiler};
 use elimnet_arch::zoo;
-use elimnet_cpu::{CpuDevice, CpuEngine};
-use elimnet_engine::{Device, Engine, Images};
+use elimnet_cpu::CpuDevice;
+use elimnet_engine::{Device, Engine};
 use support::{bf16_devices, filled, images};
 
 #[global_allocator]
@@ -18,10 +18,10 @@ const BLOCKS_OF_A_CALL: [(usize, u64); 2] = [(1, 4), (5, 2)];
 const CALLS: usize = 6;
 
 /// Fewest blocks of a call: those that every call takes.
-fn blocks_of_a_call(engine: &mut CpuEngine, images: &Images) -> u64 {
+fn blocks_of(mut call: impl FnMut()) -> u64 {
     let blocks = |_| {
         let _profiler = Profiler::builder().testing().build();
-        engine.infer(images).expect("images of the network's channels");
+        call();
         HeapStats::get().total_blocks
     };
     (0..CALLS).map(blocks).min().expect("several calls")
@@ -29,15 +29,19 @@ fn blocks_of_a_call(engine: &mut CpuEngine, images: &Images) -> u64 {
 
 fn check(name: &str, device: &CpuDevice) {
     let mut engine = filled(device.engine(&zoo::by_name(name, 10).unwrap()));
+    let case = format!("{name} in {:?} on {}", device.precision(), device.isa());
     for (count, most) in BLOCKS_OF_A_CALL {
-        let blocks = blocks_of_a_call(&mut engine, &images(count, 64));
-        let (isa, precision) = (device.isa(), device.precision());
-        assert!(blocks <= most, "{name} in {precision:?} on {isa}, {count} images: {blocks}");
+        let images = images(count, 64);
+        let logits = blocks_of(|| drop(engine.infer(&images).unwrap()));
+        assert!(logits <= most, "{case}, {count} images: {logits} blocks");
+        // Two matrices more, and their list.
+        let features = blocks_of(|| drop(engine.features(&images, &[0, 2]).unwrap()));
+        assert!(features <= most + 3, "{case}, features of {count} images: {features} blocks");
     }
 }
 
 #[test]
-fn inference_takes_its_result_from_the_allocator_and_no_buffer() {
+fn inference_takes_its_results_from_the_allocator_and_no_buffer() {
     for name in zoo::NAMES {
         check(name, &CpuDevice::new(2));
     }

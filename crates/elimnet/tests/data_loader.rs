@@ -81,7 +81,7 @@ fn another_seed_gives_another_order_and_other_crops() {
     let with_seed =
         |seed| Loader::new(&dataset().train, LoaderOptions { seed, ..options(Policy::SimpleAugmentTrain) });
     let indices = |loader: &Loader| -> Vec<usize> {
-        batches(loader, 0, Order::Shuffled).into_iter().flat_map(|batch| batch.indices).collect()
+        batches(loader, 0, Order::Shuffled).into_iter().flat_map(|batch| batch.indices.clone()).collect()
     };
     assert_ne!(indices(&with_seed(1)), indices(&with_seed(2)));
     assert_ne!(batches(&with_seed(1), 0, Order::Sequential), batches(&with_seed(2), 0, Order::Sequential));

@@ -5,8 +5,8 @@
 //! which epochs ran before change nothing, and an epoch can be entered at any batch.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use elimnet_engine::Images;
@@ -70,7 +70,7 @@ pub enum Order {
 ///
 /// # Shapes
 /// `images` is `[n, image_size, image_size, 3]`; the others have `n` entries.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct LabeledBatch {
     /// Normalised pixels.
     pub images: Images,
@@ -78,6 +78,48 @@ pub struct LabeledBatch {
     pub labels: Vec<usize>,
     /// Index of each image in its split.
     pub indices: Vec<usize>,
+    spare: Arc<SpareBuffers>,
+}
+
+impl PartialEq for LabeledBatch {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.images, &self.labels, &self.indices) == (&other.images, &other.labels, &other.indices)
+    }
+}
+
+impl Drop for LabeledBatch {
+    fn drop(&mut self) {
+        self.spare.put(std::mem::take(&mut self.images.pixels));
+    }
+}
+
+/// The pixels' memory of batches that are gone, for those to come: fresh pages take their time, and an epoch needs none.
+#[derive(Debug)]
+struct SpareBuffers {
+    buffers: Mutex<Vec<Vec<f32>>>,
+    /// How many are kept: as many as there are batches at once.
+    most: usize,
+}
+
+impl SpareBuffers {
+    /// An empty buffer with room for so many values.
+    fn take(&self, length: usize) -> Vec<f32> {
+        let mut buffer = self.lock().pop().unwrap_or_default();
+        buffer.clear();
+        buffer.reserve_exact(length);
+        buffer
+    }
+
+    fn put(&self, buffer: Vec<f32>) {
+        let mut spare = self.lock();
+        if spare.len() < self.most {
+            spare.push(buffer);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<f32>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Makes the batches of a split, epoch after epoch.
@@ -142,6 +184,7 @@ pub(super) struct Recipe {
     options: LoaderOptions,
     normaliser: Normaliser,
     cache: PreparedCache,
+    spare: Arc<SpareBuffers>,
 }
 
 impl std::fmt::Debug for Recipe {
@@ -157,7 +200,9 @@ impl std::fmt::Debug for Recipe {
 impl Recipe {
     fn new(samples: Vec<Sample>, options: LoaderOptions) -> Self {
         let cache = PreparedCache::new(samples.len(), options.cache_bytes);
-        Self { samples, normaliser: options.preprocessing.normaliser(), cache, options }
+        let most = worker_count(options.workers) + 2;
+        let spare = Arc::new(SpareBuffers { buffers: Mutex::default(), most });
+        Self { samples, normaliser: options.preprocessing.normaliser(), cache, spare, options }
     }
 
     fn order(&self, epoch: u64, order: Order) -> Vec<usize> {
@@ -177,12 +222,13 @@ impl Recipe {
     ) -> Result<LabeledBatch, DataError> {
         let (size, side) = (self.options.batch_size, self.options.preprocessing.image_size);
         let indices = plan.order[number * size..((number + 1) * size).min(plan.order.len())].to_vec();
-        let mut pixels = Vec::with_capacity(indices.len() * side * side * 3);
+        let mut pixels = self.spare.take(indices.len() * side * side * 3);
         for &index in &indices {
             self.append(plan.epoch, index, scaler, &mut pixels)?;
         }
         let labels = indices.iter().map(|&index| self.samples[index].label).collect();
-        Ok(LabeledBatch { images: Images::new(indices.len(), side, side, 3, pixels), labels, indices })
+        let images = Images::new(indices.len(), side, side, 3, pixels);
+        Ok(LabeledBatch { images, labels, indices, spare: Arc::clone(&self.spare) })
     }
 
     /// Appends the pixels of a sample as an epoch sees it.

@@ -402,10 +402,8 @@ impl<'s, 'j> Session<'s, 'j> {
     fn proof_images(&self) -> Result<Option<Images>, DataError> {
         let first = self.loaders.validation.epoch(0, Order::Sequential).next().transpose()?;
         Ok(first.map(|batch| {
-            let Images { count, height, width, channels, mut pixels } = batch.images;
-            let count = count.min(PROOF_IMAGES);
-            pixels.truncate(count * height * width * channels);
-            Images::new(count, height, width, channels, pixels)
+            let indices: Vec<usize> = (0..batch.images.count.min(PROOF_IMAGES)).collect();
+            batch.images.select(&indices)
         }))
     }
 
