@@ -242,6 +242,7 @@ impl Engine for CpuEngine {
         let average = self.average.as_ref().map_or(0, |average| values(&average.values));
         let trainer =
             self.trainer.as_ref().map_or(0, |trainer| values(&trainer.gradients) + trainer.optimizer.bytes());
-        parameters + average + trainer + self.passes.bytes() + self.exact.as_ref().map_or(0, Passes::bytes)
+        let exact = self.exact.as_ref().map_or(0, Passes::bytes);
+        parameters + average + trainer + self.passes.bytes() + exact + self.device.kept_bytes()
     }
 }

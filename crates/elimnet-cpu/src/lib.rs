@@ -115,6 +115,11 @@ impl CpuDevice {
         self.pool.broadcast(|context| work(context.index()));
     }
 
+    /// Bytes that the threads keep for kernels' calls.
+    fn kept_bytes(&self) -> usize {
+        self.pool.broadcast(|_| elimnet_kernels::kept_bytes()).into_iter().sum()
+    }
+
     /// Runs `work`, its loops on all threads.
     pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         let _only = match self.team.try_lock() {

@@ -4,9 +4,8 @@ mod support;
 
 use dhat::{HeapStats, Profiler};
 use elimnet_arch::zoo;
-use elimnet_cpu::CpuDevice;
-use elimnet_engine::{Device, Engine};
-use support::{bf16_devices, filled, images};
+use elimnet_engine::Engine;
+use support::{Way, images};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -27,9 +26,9 @@ fn blocks_of(mut call: impl FnMut()) -> u64 {
     (0..CALLS).map(blocks).min().expect("several calls")
 }
 
-fn check(name: &str, device: &CpuDevice) {
-    let mut engine = filled(device.engine(&zoo::by_name(name, 10).unwrap()));
-    let case = format!("{name} in {:?} on {}", device.precision(), device.isa());
+fn check(name: &str, way: Way) {
+    let mut engine = way.engine(&zoo::by_name(name, 10).unwrap(), 2);
+    let case = format!("{name} as {way:?}");
     for (count, most) in BLOCKS_OF_A_CALL {
         let images = images(count, 64);
         let logits = blocks_of(|| drop(engine.infer(&images).unwrap()));
@@ -42,11 +41,10 @@ fn check(name: &str, device: &CpuDevice) {
 
 #[test]
 fn inference_takes_its_results_from_the_allocator_and_no_buffer() {
-    for name in zoo::NAMES {
-        check(name, &CpuDevice::new(2));
-    }
-    for device in bf16_devices() {
-        check("resnet18", &device);
-        check("mobilenet_v3_large", &device);
+    let [exact, bf16 @ ..] = &Way::all()[..] else { unreachable!("f32 is one") };
+    zoo::NAMES.into_iter().for_each(|name| check(name, *exact));
+    for way in bf16 {
+        check("resnet18", *way);
+        check("mobilenet_v3_large", *way);
     }
 }

@@ -6,11 +6,11 @@
 
 mod support;
 
-use elimnet_arch::{Network, zoo};
+use elimnet_arch::zoo;
 use elimnet_cpu::{CpuDevice, CpuEngine};
 use elimnet_engine::{Engine, Matrix, NamedTensor, Precision};
 use elimnet_testing::formula;
-use support::{bf16_devices, engine, engine_with, filled, images, sgd};
+use support::{Way, engine, engine_with, images, sgd};
 
 struct Case {
     network: &'static str,
@@ -26,9 +26,9 @@ const CASES: [Case; 3] = [
     Case { network: "mobilenet_v3_large", cosine: 0.93, logits: 0.12 },
 ];
 
-fn step(network: &Network, device: &CpuDevice) -> (Matrix, Vec<NamedTensor>) {
-    let mut engine = filled(device.engine(network));
-    engine.start_training(&sgd(network)).unwrap();
+fn step(mut engine: CpuEngine) -> (Matrix, Vec<NamedTensor>) {
+    let network = engine.network().clone();
+    engine.start_training(&sgd(&network)).unwrap();
     let logits = engine.forward(&images(8, 64), 1).unwrap();
     let signs = formula::signs("logits", logits.values.len()).map(|sign| sign as f32 / 40.0);
     engine.backward(&Matrix::new(logits.rows, logits.columns, signs.collect())).unwrap();
@@ -54,19 +54,18 @@ fn a_training_step_is_as_near_to_f32_as_autocasts() {
     let mut failures = Vec::new();
     for Case { network: name, cosine: least, logits: most } in CASES {
         let network = zoo::by_name(name, 10).unwrap().without_dropout();
-        let (exact_logits, exact) = step(&network, &CpuDevice::new(2));
+        let (exact_logits, exact) = step(engine(&network));
         let all =
             |tensors: &[NamedTensor]| -> Vec<f32> { tensors.iter().flat_map(|t| t.values.clone()).collect() };
         let exact = all(&exact);
-        for device in bf16_devices() {
-            let (logits, found) = step(&network, &device);
+        for way in Way::bf16() {
+            let (logits, found) = step(way.engine(&network, 2));
             let found = all(&found);
             let cosine = product(&exact, &found) / norm(&exact) / norm(&found);
             let length = norm(&found) / norm(&exact);
             let distance = distance(&exact_logits.values, &logits.values);
-            let isa = device.isa();
             let text =
-                format!("{name} on {isa}: cosine {cosine:.4}, length {length:.4}, logits {distance:.4}");
+                format!("{name} as {way:?}: cosine {cosine:.4}, length {length:.4}, logits {distance:.4}");
             if cosine < least || (length - 1.0).abs() > 0.05 || distance > most {
                 failures.push(text);
             }
@@ -82,10 +81,10 @@ fn logits_in_inference_are_near_those_of_f32() {
         let network = if name == "vgg11" { network.cut_at("features.20").unwrap() } else { network };
         let images = images(5, 96);
         let exact = engine(&network).infer(&images).unwrap();
-        for device in bf16_devices() {
-            let found = filled(device.engine(&network)).infer(&images).unwrap();
+        for way in Way::bf16() {
+            let found = way.engine(&network, 2).infer(&images).unwrap();
             let distance = distance(&exact.values, &found.values);
-            assert!(distance < 0.1, "{name} on {}: logits are {distance} off", device.isa());
+            assert!(distance < 0.1, "{name} as {way:?}: logits are {distance} off");
         }
     }
 }

@@ -6,7 +6,7 @@ use elimnet_arch::{BlockBuilder, Conv2d, Network, Op, Padding, Value, zoo};
 use elimnet_cpu::CpuDevice;
 use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Precision, Step, Training, Weights};
 use elimnet_testing::formula;
-use support::{PRECISIONS, engine, engine_with, images, sgd};
+use support::{PRECISIONS, Way, engine, engine_with, images, sgd};
 
 const STEP: Step = Step { learning_rates: Vec::new(), momentum: 0.9, weight_decay: 1e-4, clip_norm: None };
 
@@ -104,27 +104,34 @@ fn one_pixel_and_averages_can_be_combined() {
     }
 }
 
+/// Depthwise windows and squeeze-and-excitation, and 3 x 3 windows of many channels, in every way.
+fn networks_and_ways() -> Vec<(Network, Way)> {
+    let networks = [zoo::mobilenet_v3_small(5), zoo::resnet18(5).cut_at("layer2.0").unwrap()];
+    let ways = |network: Network| Way::all().into_iter().map(move |way| (network.clone(), way));
+    networks.into_iter().flat_map(ways).collect()
+}
+
 #[test]
 fn thread_counts_and_repeats_change_nothing() {
-    let network = zoo::mobilenet_v3_small(5);
-    let run = |threads: usize, precision| {
-        let mut engine = engine_with(&network, threads, precision);
-        engine.start_training(&sgd(&network)).unwrap();
-        for size in [64, 33] {
-            let logits = engine.forward(&images(6, size), 9).unwrap();
-            engine.backward(&signs(logits.rows, logits.columns)).unwrap();
-            engine.step(&step(0.01)).unwrap();
-        }
-        let logits = [1, 2, 7].map(|count| engine.infer(&images(count, 48)).unwrap());
-        (engine.tensors(), logits)
-    };
-    for precision in PRECISIONS {
-        let one = run(1, precision);
-        assert_eq!(one, run(3, precision), "{precision}");
-        assert_eq!(one, run(1, precision), "{precision}");
+    for (network, way) in networks_and_ways() {
+        let case = format!("{} as {way:?}", network.name);
+        let run = |threads: usize| {
+            let mut engine = way.engine(&network, threads);
+            engine.start_training(&sgd(&network)).unwrap();
+            for size in [64, 33] {
+                let logits = engine.forward(&images(6, size), 9).unwrap();
+                engine.backward(&signs(logits.rows, logits.columns)).unwrap();
+                engine.step(&step(0.01)).unwrap();
+            }
+            let logits = [1, 2, 7].map(|count| engine.infer(&images(count, 48)).unwrap());
+            (engine.tensors(), logits)
+        };
+        let one = run(1);
+        assert_eq!(one, run(3), "{case}");
+        assert_eq!(one, run(1), "{case}");
         let [alone, pair, seven] = &one.1;
-        assert_eq!(alone.row(0), pair.row(0), "{precision}: an image does not depend on its batch");
-        assert_eq!(pair.values, seven.values[..pair.values.len()], "{precision}");
+        assert_eq!(alone.row(0), pair.row(0), "{case}: an image does not depend on its batch");
+        assert_eq!(pair.values, seven.values[..pair.values.len()], "{case}");
     }
 }
 
@@ -214,30 +221,32 @@ fn a_training_taken_up_again_ends_the_same() {
 
 #[test]
 fn memory_is_used_again_whatever_the_sizes() {
-    let network = zoo::mobilenet_v3_small(4);
-    for precision in PRECISIONS {
-        let mut engine = engine_with(&network, 2, precision);
+    for (network, way) in networks_and_ways() {
+        let case = format!("{} as {way:?}", network.name);
+        let mut engine = way.engine(&network, 2);
         engine.start_training(&sgd(&network)).unwrap();
         // Larger and smaller batches and images, and inference in between, on one engine and on fresh ones.
         for (count, size) in [(4, 64), (7, 32), (2, 96), (7, 32), (3, 32)] {
-            let mut fresh = engine_with(&network, 1, precision);
+            let mut fresh = way.engine(&network, 1);
             fresh.set_tensors(&engine.tensors()).unwrap();
             fresh.start_training(&sgd(&network)).unwrap();
             assert_eq!(engine.infer(&images(count, 48)), fresh.infer(&images(count, 48)));
             let images = images(count, size);
             let logits = engine.forward(&images, 3).unwrap();
-            assert_eq!(logits, fresh.forward(&images, 3).unwrap(), "{precision} {count} {size}");
+            assert_eq!(logits, fresh.forward(&images, 3).unwrap(), "{case}: {count} of {size}");
             for engine in [&mut engine, &mut fresh] {
-                engine.backward(&signs(count, 4)).unwrap();
+                engine.backward(&signs(count, 5)).unwrap();
             }
-            assert_eq!(engine.gradients(), fresh.gradients(), "{precision} {count} {size}");
+            assert_eq!(engine.gradients(), fresh.gradients(), "{case}: {count} of {size}");
         }
         let mut held_after = |count| {
             engine.forward(&images(count, 32), 3).unwrap();
             engine.memory_bytes()
         };
         let held = held_after(7);
-        assert_eq!([3, 7].map(held_after), [held; 2], "{precision}: a smaller batch takes no more");
+        // Which thread ran which task decides what each keeps for the next.
+        let most = held + held / 20;
+        assert!(held_after(3) <= most && held_after(7) <= most, "{case}: a smaller batch takes no more");
     }
 }
 

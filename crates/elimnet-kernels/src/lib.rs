@@ -85,6 +85,7 @@ pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
     avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,
 };
+pub use scratch::kept_bytes;
 pub use softmax::{softmax, softmax_gradient};
 pub use statistics::batch_statistics;
 pub use team::with_team;

@@ -134,6 +134,17 @@ impl Room {
     }
 }
 
+/// Bytes that the calling thread keeps for calls of kernels to come.
+pub fn kept_bytes() -> usize {
+    let bumps = BUMPS.try_with(|bumps| bumps.borrow().iter().map(Bump::allocated_bytes).sum());
+    kept::<f32>() + kept::<f64>() + kept::<usize>() + kept::<Bf16>() + bumps.unwrap_or(0)
+}
+
+fn kept<T: Stored>() -> usize {
+    let bytes = |buffers: &mut Vec<Vec<T>>| buffers.iter().map(|buffer| size_of_val(&buffer[..])).sum();
+    T::with_store(bytes).unwrap_or(0)
+}
+
 impl Drop for Room {
     fn drop(&mut self) {
         let mut bump = std::mem::take(&mut self.bump);
@@ -158,6 +169,13 @@ mod tests {
     fn a_scratch_buffer_of_an_iterator_has_its_values() {
         assert_eq!(*Scratch::of((0..100_usize).step_by(7)), Vec::from_iter((0..100).step_by(7)));
         assert_eq!(*Scratch::filled(3, 1.5), [1.5; 3]);
+    }
+
+    #[test]
+    fn what_is_kept_is_counted() {
+        let before = kept_bytes();
+        drop((Scratch::<f64>::new(1000), Scratch::<Bf16>::new(1000)));
+        assert!((10_000..11_000).contains(&(kept_bytes() - before)));
     }
 
     #[test]

@@ -9,11 +9,30 @@ use elimnet_testing::formula;
 /// Both precisions.
 pub(crate) const PRECISIONS: [Precision; 2] = [Precision::F32, Precision::Bf16];
 
-/// Devices of two threads that compute in bf16: the machine's, and stand-ins for the units that it may lack.
-pub(crate) fn bf16_devices() -> Vec<CpuDevice> {
-    let emulated = Isa::emulated().into_iter().map(|isa| CpuDevice::with_isa(2, isa));
-    let devices = [CpuDevice::new(2)].into_iter().chain(emulated);
-    devices.map(|device| device.with_precision(Precision::Bf16)).collect()
+/// A way to compute.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    isa: Isa,
+    precision: Precision,
+}
+
+impl Way {
+    /// In f32, and in bf16 on the machine and on stand-ins for the units that it may lack.
+    pub(crate) fn all() -> Vec<Self> {
+        let exact = Self { isa: Isa::detect(), precision: Precision::F32 };
+        [exact].into_iter().chain(Self::bf16()).collect()
+    }
+
+    /// Those in bf16.
+    pub(crate) fn bf16() -> Vec<Self> {
+        let isas = [Isa::detect()].into_iter().chain(Isa::emulated());
+        isas.map(|isa| Self { isa, precision: Precision::Bf16 }).collect()
+    }
+
+    /// An engine with formula weights.
+    pub(crate) fn engine(self, network: &Network, threads: usize) -> CpuEngine {
+        filled(CpuDevice::with_isa(threads, self.isa).with_precision(self.precision).engine(network))
+    }
 }
 
 /// An engine with formula weights on so many threads.
