@@ -4,15 +4,15 @@
 
 Every measurement is a process of its own; a round runs all tools on one piece of work before the next round begins, so
 that what else the machine does falls on all of them. A peer's modes that were more than a third slower than its best in the
-first round sit out the others. One JSON line a measurement on stdout; a table of medians and ratios on stderr. Memory is the
-most that a process of elimnet had, and of a peer the same less what it had once its libraries were imported.
+first round sit out the others. One JSON line a measurement on stdout; a table of medians and ratios on stderr, in brackets the
+ratio of the least times. Memory is the most that a process of elimnet had, and of a peer the same less what it had once its
+libraries were imported. `--raw FILE...` makes the tables of earlier runs' lines and measures nothing.
 
 `--isa avx2|avx512` limits every tool to that instruction set (elimnet and PyTorch in f32).
 """
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import statistics
@@ -58,14 +58,21 @@ def measurement(arguments, tool, work):
 def rounds(arguments, work, tools):
     """Median times in milliseconds, a list for each tool, and the memory of each in MiB."""
     times, memory = {tool: [] for tool in tools}, {}
+    if arguments.raw:
+        wanted = work | {"image_size": arguments.image_size, "isa": arguments.isa}
+        for record in filter(lambda record: wanted.items() <= record.items() and record["tool"] in times, arguments.raw):
+            times[record["tool"]].append(record["median_ms"])
+            memory[record["tool"]] = max(record["memory_mib"], memory.get(record["tool"], 0))
+        return times, memory
     for turn in range(arguments.rounds):
         for tool in tools:
             if turn > 0 and sits_out(tool, times):
                 continue
-            median, memory[tool] = measurement(arguments, tool, work)
+            median, mebibytes = measurement(arguments, tool, work)
             times[tool].append(median)
+            memory[tool] = max(mebibytes, memory.get(tool, 0))
             record = {"tool": tool, **work, "image_size": arguments.image_size, "isa": arguments.isa, "round": turn}
-            print(json.dumps(record | {"median_ms": median, "memory_mib": memory[tool]}), flush=True)
+            print(json.dumps(record | {"median_ms": median, "memory_mib": mebibytes}), flush=True)
     return times, memory
 
 
@@ -76,30 +83,46 @@ def sits_out(tool, times):
 
 
 def best(times, family):
-    found = {tool: statistics.median(runs) for tool, runs in times.items() if tool.startswith(family)}
+    """The mode with the best median, that median, and the least time of all modes; nothing where there are no runs."""
+    found = {tool: statistics.median(runs) for tool, runs in times.items() if runs and tool.startswith(family)}
+    if not found:
+        return None
     tool = min(found, key=found.get)
-    return tool, found[tool]
+    least = min(min(times[tool]) for tool in found)
+    return tool, found[tool], least
 
 
 def compare(arguments, mode, batch_size, networks, tools):
     families = list(dict.fromkeys(tool.partition("-")[0] for tool in tools if not tool.startswith("elimnet")))
-    heading = " | ".join(f"{family} images/s (mode), MiB | ours over it" for family in families)
+    heading = " | ".join(f"{family} images/s (mode), MiB | ours over it (by the least)" for family in families)
     lines = [f"\n{mode}, batch {batch_size}, {arguments.image_size} px", f"| network | elimnet images/s (mode), MiB | {heading} |"]
     lines.append("|---|---|" + "---|---|" * len(families))
     ratios = {family: [] for family in families}
     for name in networks:
         times, memory = rounds(arguments, {"mode": mode, "network": name, "batch_size": batch_size}, tools)
-        tool, ours = best(times, "elimnet")
+        if not best(times, "elimnet"):
+            continue
+        tool, ours, our_least = best(times, "elimnet")
         cells = [name, f"{batch_size / ours * 1e3:.1f} ({tool.removeprefix('elimnet-')}), {memory[tool]:.0f}"]
         for family in families:
-            tool, theirs = best(times, family)
-            ratios[family].append(theirs / ours)
-            cells += [f"{batch_size / theirs * 1e3:.1f} ({tool.removeprefix(family + '-')}), {memory[tool]:.0f}", f"{theirs / ours:.2f}"]
+            if not best(times, family):
+                cells += ["", ""]
+                continue
+            tool, theirs, their_least = best(times, family)
+            ratios[family].append((theirs / ours, their_least / our_least))
+            cells += [
+                f"{batch_size / theirs * 1e3:.1f} ({tool.removeprefix(family + '-')}), {memory[tool]:.0f}",
+                f"{theirs / ours:.2f} ({their_least / our_least:.2f})",
+            ]
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr, flush=True)
-    means = " | ".join(f"| {math.exp(statistics.mean(map(math.log, ratios[family]))):.2f}" for family in families)
-    lines.append(f"| geometric mean | | {means} |")
-    return lines
+    means = " | ".join(f"| {geometric_means(ratios[family])}" for family in families)
+    return lines + [f"| geometric mean | | {means} |"] if any(ratios.values()) else []
+
+
+def geometric_means(ratios):
+    mean = lambda values: f"{statistics.geometric_mean(values):.2f}"
+    return "{} ({})".format(*map(mean, zip(*ratios))) if ratios else ""
 
 
 def main():
@@ -114,7 +137,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--isa", choices=list(LIMITS))
     parser.add_argument("--tools", nargs="+", help="only these, say elimnet-f32 onnxruntime-f32")
+    parser.add_argument("--raw", nargs="+", type=pathlib.Path, metavar="FILE", help="tables of these lines, nothing is measured")
     arguments = parser.parse_args()
+    if arguments.raw:
+        arguments.raw = [json.loads(line) for path in arguments.raw for line in path.read_text().splitlines()]
     is_wanted = lambda tool: not arguments.tools or tool in arguments.tools
     ours, lines = list(filter(is_wanted, OURS[:1] if arguments.isa else OURS)), []
     for mode in arguments.modes:
