@@ -14,5 +14,6 @@ mod oracle {
     mod optimizer;
     mod pooling;
     mod run;
+    mod stored;
     mod winograd;
 }

@@ -1,9 +1,10 @@
-use elimnet_kernels::{Activation, Kernels, activate_in_place, reference};
+use elimnet_kernels::{Activation, Bf16, Element, Kernels, activate_in_place, reference};
 
 use super::compare::within;
 use super::run::{Numbers, on_every_isa, widen};
+use super::stored::{elements, floats, rounded, stale, stored, stored_each};
 
-const KINDS: [Activation; 8] = [
+pub(crate) const KINDS: [Activation; 8] = [
     Activation::Identity,
     Activation::Relu,
     Activation::Relu6,
@@ -14,42 +15,61 @@ const KINDS: [Activation; 8] = [
     Activation::Gelu,
 ];
 
-/// A fine grid, and numbers far out, of several lengths around the lanes.
-fn inputs() -> Vec<Vec<f32>> {
+/// A fine grid, and numbers far out, of several lengths around the lanes; each as `E` stores it.
+fn inputs<E: Element>() -> Vec<Vec<f32>> {
     let grid = (-20_000..20_000).map(|i| i as f32 / 1000.0);
     let far = (1..100).flat_map(|i| [i as f32, -(i as f32)]).chain([1e-30, -1e-30, 1e-8, -1e-8, 3e4, -3e4]);
-    let mut inputs = vec![grid.collect::<Vec<_>>(), far.collect()];
-    inputs.extend(
-        [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33].map(|count| Numbers::new(count).reals(count as usize)),
-    );
+    let mut inputs = [grid.collect(), far.collect()].map(rounded::<E>).to_vec();
+    inputs[0].dedup();
+    let counts = [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33];
+    inputs.extend(counts.map(|count| rounded::<E>(Numbers::new(count).reals(count as usize))));
     inputs
 }
 
-/// What `activate` promises: relative, or for GELU relative to `x`. Beyond ±87 exponentials are flushed.
-fn bounds(kind: Activation, x: &[f32], y: &[f64]) -> Vec<f64> {
-    let bound = |(x, y): (&f32, &f64)| match kind {
+/// What the exponential functions may be off by where the result is stored as `E`, relative; all others by 1e-6.
+fn relative_error<E: Element>(kind: Activation) -> f64 {
+    match kind {
         Activation::Identity | Activation::Relu | Activation::Relu6 => 0.0,
-        Activation::Gelu => 1e-6 * f64::from(x.abs()),
-        _ => 1e-6 * y.abs() + 1e-36 * f64::from(x.abs()).max(1.0),
+        Activation::Silu | Activation::Sigmoid if E::IS_SHORT => 3e-4,
+        _ => 1e-6,
+    }
+}
+
+/// What `activate` promises of each value of `x`, and its bound: relative, or for GELU relative to `x`. Beyond ±87 exponentials
+/// are flushed.
+pub(crate) fn activated<E: Element>(kind: Activation, x: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let error = |x: f64, y: f64| match (relative_error::<E>(kind), kind) {
+        (0.0, _) => 0.0,
+        (relative, Activation::Gelu) => relative * x.abs(),
+        (relative, _) => relative * y.abs() + 1e-36 * x.abs().max(1.0),
     };
-    x.iter().zip(y).map(bound).collect()
+    let value = |x: &f64| {
+        let y = reference::activation(kind, *x);
+        stored::<E>(y, error(*x, y))
+    };
+    x.iter().map(value).unzip()
 }
 
 #[test]
 fn values() {
     for kind in KINDS {
-        for x in inputs() {
-            let expected: Vec<_> = widen(&x).into_iter().map(|x| reference::activation(kind, x)).collect();
-            let bounds = bounds(kind, &x, &expected);
-            for (isa, y) in on_every_isa(|isa| {
-                let (mut y, mut in_place) = (vec![f32::NAN; x.len()], x.clone());
-                f32::activate(isa, kind, &x, &mut y);
-                activate_in_place(isa, kind, &mut in_place);
-                assert_eq!(y, in_place);
-                y
-            }) {
-                assert_eq!(within(&y, &expected, &bounds), None, "{isa} {kind:?}");
-            }
+        check_values::<f32>(kind);
+        check_values::<Bf16>(kind);
+    }
+}
+
+fn check_values<E: Kernels>(kind: Activation) {
+    for x in inputs::<E>() {
+        let (expected, bounds) = activated::<E>(kind, &widen(&x));
+        let x = elements::<E>(&x);
+        for (isa, y) in on_every_isa(|isa| {
+            let (mut y, mut in_place) = (stale::<E>(x.len()), x.clone());
+            E::activate(isa, kind, &x, &mut y);
+            activate_in_place(isa, kind, &mut in_place);
+            assert_eq!(y, in_place);
+            floats(&y)
+        }) {
+            assert_eq!(within(&y, &expected, &bounds), None, "{isa} {kind:?}");
         }
     }
 }
@@ -57,23 +77,28 @@ fn values() {
 #[test]
 fn gradients() {
     for kind in KINDS {
-        for x in inputs() {
-            let dy = Numbers::new(9).reals(x.len());
-            let slope = |(x, dy): (f64, &f32)| reference::activation_slope(kind, x) * f64::from(*dy);
-            let expected: Vec<_> = widen(&x).into_iter().zip(&dy).map(slope).collect();
+        check_gradients::<f32>(kind);
+        check_gradients::<Bf16>(kind);
+    }
+}
+
+fn check_gradients<E: Kernels>(kind: Activation) {
+    for x in inputs::<E>() {
+        let dy = rounded::<E>(Numbers::new(9).reals(x.len()));
+        let gradient = |(x, dy): (&f32, &f32)| {
+            let [x, dy] = [x, dy].map(|value| f64::from(*value));
             // Slopes near a zero are differences of numbers near x.
-            let bounds: Vec<_> = x
-                .iter()
-                .zip(&dy)
-                .map(|(x, dy)| f64::from(1e-6 * x.abs().clamp(1.0, 10.0) * dy.abs()))
-                .collect();
-            for (isa, dx) in on_every_isa(|isa| {
-                let mut dx = vec![f32::NAN; x.len()];
-                f32::activation_gradient(isa, kind, &x, &dy, &mut dx);
-                dx
-            }) {
-                assert_eq!(within(&dx, &expected, &bounds), None, "{isa} {kind:?}");
-            }
+            let error = relative_error::<E>(kind) * x.abs().clamp(1.0, 10.0) * dy.abs();
+            stored::<E>(reference::activation_slope(kind, x) * dy, error)
+        };
+        let (expected, bounds): (Vec<_>, Vec<_>) = x.iter().zip(&dy).map(gradient).unzip();
+        let [x, dy] = [x, dy].map(|values| elements::<E>(&values));
+        for (isa, dx) in on_every_isa(|isa| {
+            let mut dx = stale::<E>(x.len());
+            E::activation_gradient(isa, kind, &x, &dy, &mut dx);
+            floats(&dx)
+        }) {
+            assert_eq!(within(&dx, &expected, &bounds), None, "{isa} {kind:?}");
         }
     }
 }
@@ -157,16 +182,32 @@ fn torch_conventions() {
         },
     ];
     for Case { kind, x, y, slope } in cases {
-        for (isa, actual) in on_every_isa(|isa| {
-            let mut actual = vec![0.0; 14];
-            f32::activate(isa, kind, &x, &mut actual[..7]);
-            f32::activation_gradient(isa, kind, &x, &[1.0; 7], &mut actual[7..]);
-            actual
-        }) {
-            let expected = widen(&[y, slope].concat());
-            let bounds: Vec<_> = expected.iter().map(|value| value.abs() * 1e-6).collect();
-            assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {kind:?}");
-        }
+        check_conventions::<f32>(kind, &x, [&y, &slope]);
+        check_conventions::<Bf16>(kind, &x, [&y, &slope]);
+    }
+}
+
+/// `expected`: values and slopes.
+fn check_conventions<E: Kernels>(kind: Activation, x: &[f32], expected: [&[f32]; 2]) {
+    // Values are relative to no less than 1e-30; slopes of bf16 to the steepest.
+    let floors = [1e-30, if E::IS_SHORT { 1.0 } else { 1e-30 }];
+    let error = |floor: f64| move |value: f64| relative_error::<E>(kind) * value.abs().max(floor);
+    let parts = [0, 1].map(|part| stored_each::<E>(&widen(expected[part]), error(floors[part])));
+    let (expected, bounds): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let (expected, bounds) = (expected.concat(), bounds.concat());
+    let x = elements::<E>(x);
+    for (isa, actual) in on_every_isa(|isa| {
+        let [mut y, mut slope] = [(); 2].map(|()| stale::<E>(x.len()));
+        E::activate(isa, kind, &x, &mut y);
+        E::activation_gradient(isa, kind, &x, &elements(&vec![1.0; x.len()]), &mut slope);
+        floats(&[y, slope].concat())
+    }) {
+        // An infinity times zero is none times what an estimate leaves of zero.
+        let defined = |(actual, expected): (&f32, &f64)| {
+            if E::IS_SHORT && expected.is_nan() && actual.is_infinite() { f32::NAN } else { *actual }
+        };
+        let actual: Vec<_> = actual.iter().zip(&expected).map(defined).collect();
+        assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {kind:?}");
     }
 }
 
@@ -174,22 +215,31 @@ fn torch_conventions() {
 fn softmax_and_its_gradient() {
     for channels in [1, 2, 3, 6, 7, 8, 9, 16, 17, 100, 1000] {
         for rows in [0, 1, 2, 33] {
-            let mut numbers = Numbers::new((channels * 100 + rows) as u64);
-            let x: Vec<f32> = numbers.reals(rows * channels).iter().map(|x| x * 30.0 + 200.0).collect();
-            let dy = numbers.reals(rows * channels);
-            let y = reference::softmax(channels, &widen(&x));
-            let dx = reference::softmax_gradient(channels, &y, &widen(&dy));
-            for (isa, actual) in on_every_isa(|isa| {
-                let (mut y, mut dx) = (vec![f32::NAN; x.len()], vec![f32::NAN; x.len()]);
-                f32::softmax(isa, channels, &x, &mut y);
-                f32::softmax_gradient(isa, channels, &y, &dy, &mut dx);
-                [y, dx].concat()
-            }) {
-                let expected = [&y[..], &dx].concat();
-                // Rounding of the exponent's argument, and of up to 1000 terms of the sum.
-                let bounds: Vec<_> = [&y[..], &y].concat().iter().map(|y| 7e-5 * y + 1e-37).collect();
-                assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {channels} channels");
-            }
+            check_softmax::<f32>(rows, channels);
+            check_softmax::<Bf16>(rows, channels);
         }
+    }
+}
+
+fn check_softmax<E: Kernels>(rows: usize, channels: usize) {
+    let mut numbers = Numbers::new((channels * 100 + rows) as u64);
+    let x = numbers.reals(rows * channels).iter().map(|x| x * 30.0 + 200.0).collect();
+    let [x, dy] = [x, numbers.reals(rows * channels)].map(rounded::<E>);
+    let y = reference::softmax(channels, &widen(&x));
+    // The gradient is of the values that were stored.
+    let kept = rounded::<E>(y.iter().map(|y| *y as f32).collect());
+    let dx = reference::softmax_gradient(channels, &widen(&kept), &widen(&dy));
+    // Rounding of the exponent's argument, and of up to 1000 terms of the sum.
+    let errors = y.iter().map(|y| 7e-5 * y + 1e-37);
+    let pairs = y.iter().chain(&dx).zip(errors.clone().chain(errors));
+    let (expected, bounds): (Vec<_>, Vec<_>) = pairs.map(|(value, error)| stored::<E>(*value, error)).unzip();
+    let [x, kept, dy] = [x, kept, dy].map(|values| elements::<E>(&values));
+    for (isa, actual) in on_every_isa(|isa| {
+        let [mut y, mut dx] = [(); 2].map(|()| stale::<E>(x.len()));
+        E::softmax(isa, channels, &x, &mut y);
+        E::softmax_gradient(isa, channels, &kept, &dy, &mut dx);
+        floats(&[y, dx].concat())
+    }) {
+        assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {channels} channels");
     }
 }

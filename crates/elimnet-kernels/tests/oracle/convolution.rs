@@ -1,11 +1,10 @@
-use elimnet_kernels::{
-    Activation, Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient,
-    conv2d_weight_gradient, reference,
-};
+use elimnet_kernels::{Activation, Bf16, Conv2d, Epilogue, Isa, Kernels, Moments, PackedFilter, reference};
 
+use super::activations::{KINDS, activated};
 use super::compare::{first_difference, gamma, within};
 use super::geometries::{cases, depthwise, grouped, padded, pointwise, square};
 use super::run::{Numbers, on_every_isa, widen};
+use super::stored::{elements, floats, stale, stored, stored_each};
 
 struct Operands {
     input: Vec<f32>,
@@ -76,23 +75,14 @@ fn expected(conv: &Conv2d, operands: &Operands, pass: Pass) -> Vec<f64> {
     }
 }
 
-fn to_elements<E: Element>(values: &[f32]) -> Vec<E> {
-    values.iter().map(|value| E::from_f32(*value)).collect()
-}
-
-fn to_f32<E: Element>(values: Vec<E>) -> Vec<f32> {
-    values.into_iter().map(E::to_f32).collect()
-}
-
-fn run<E: Element>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: Pass) -> Vec<f32> {
-    let stale = |length: usize| vec![E::from_f32(f32::NAN); length];
+fn run<E: Kernels>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: Pass) -> Vec<f32> {
     let [input, shortcut, gradient] =
-        [&operands.input, &operands.shortcut, &operands.output_gradient].map(|v| to_elements::<E>(v));
+        [&operands.input, &operands.shortcut, &operands.output_gradient].map(|v| elements::<E>(v));
     let forward = |epilogue: Epilogue<'_, E>| {
         let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
-        let mut output = stale(conv.output_len());
-        conv2d(isa, conv, &input, &filter, epilogue, &mut output);
-        to_f32(output)
+        let mut output = stale::<E>(conv.output_len());
+        E::conv2d(isa, conv, &input, &filter, epilogue, &mut output);
+        floats(&output)
     };
     let bias = Some(&operands.bias[..]);
     match pass {
@@ -101,20 +91,20 @@ fn run<E: Element>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: Pass) -> 
         Pass::Shortcut => forward(Epilogue { bias, shortcut: Some(&shortcut), ..Epilogue::default() }),
         Pass::InputGradient => {
             let filter = PackedFilter::<E>::input_gradient(isa, conv, &operands.weight);
-            let mut values = stale(conv.input_len());
-            conv2d_input_gradient(isa, conv, &gradient, &filter, &mut values);
-            to_f32(values)
+            let mut values = stale::<E>(conv.input_len());
+            E::conv2d_input_gradient(isa, conv, &gradient, &filter, &mut values);
+            floats(&values)
         }
         Pass::WeightGradient => {
             let mut values = vec![f32::NAN; conv.weight_len()];
-            conv2d_weight_gradient(isa, conv, &input, &gradient, &mut values);
+            E::conv2d_weight_gradient(isa, conv, &input, &gradient, &mut values);
             values
         }
     }
 }
 
 /// Runs all passes; `compare` gets the pass, what came out, and what is expected.
-fn check<E: Element>(
+fn check<E: Kernels>(
     conv: &Conv2d,
     operands: &Operands,
     compare: impl Fn(Pass, &[f32], &[f64]) -> Option<String>,
@@ -130,16 +120,14 @@ fn check<E: Element>(
     }
 }
 
-fn check_integers<E: Element>(conv: &Conv2d, seed: u64) {
+fn check_integers<E: Kernels>(conv: &Conv2d, seed: u64) {
     let mut numbers = Numbers::new(seed);
     let operands = Operands::new(conv, |count| numbers.integers(count));
     check::<E>(conv, &operands, |pass, actual, expected| {
         if pass == Pass::WeightGradient {
             return first_difference(actual, expected);
         }
-        let rounded: Vec<_> =
-            expected.iter().map(|value| f64::from(E::from_f32(*value as f32).to_f32())).collect();
-        first_difference(actual, &rounded)
+        first_difference(actual, &stored_each::<E>(expected, |_| 0.0).0)
     });
 }
 
@@ -151,8 +139,7 @@ fn exact_on_small_integers() {
     }
 }
 
-/// `rounding`: unit roundoff of what is stored.
-fn check_reals<E: Element>(conv: &Conv2d, seed: u64, rounding: f64) {
+fn check_reals<E: Kernels>(conv: &Conv2d, seed: u64) {
     let mut numbers = Numbers::new(seed);
     let operands = Operands::new(conv, |count| numbers.reals(count)).map(|value| E::from_f32(value).to_f32());
     let magnitudes = operands.map(f32::abs);
@@ -164,25 +151,20 @@ fn check_reals<E: Element>(conv: &Conv2d, seed: u64, rounding: f64) {
             Pass::InputGradient => taps * conv.out_channels / conv.groups,
             Pass::WeightGradient => conv.output_len() / conv.out_channels + 64,
         };
-        let stored = if pass == Pass::WeightGradient { 0.0 } else { rounding };
+        let kept = if pass == Pass::WeightGradient { stored::<f32> } else { stored::<E> };
         let magnitudes = expected(conv, &magnitudes, pass);
-        let bounds: Vec<_> = magnitudes
-            .iter()
-            .zip(expected_values)
-            .map(|(magnitude, value)| {
-                let sum = gamma(terms + 1) * magnitude;
-                sum + stored * (value.abs() + sum)
-            })
-            .collect();
-        within(actual, expected_values, &bounds)
+        let pairs = expected_values.iter().zip(&magnitudes);
+        let (values, bounds): (Vec<_>, Vec<_>) =
+            pairs.map(|(value, magnitude)| kept(*value, gamma(terms + 1) * magnitude)).unzip();
+        within(actual, &values, &bounds)
     });
 }
 
 #[test]
 fn rounds_within_the_bound() {
     for (seed, conv) in cases().iter().enumerate() {
-        check_reals::<f32>(conv, 1000 + seed as u64, 0.0);
-        check_reals::<Bf16>(conv, 1000 + seed as u64, f64::from(f32::powi(2.0, -8)));
+        check_reals::<f32>(conv, 1000 + seed as u64);
+        check_reals::<Bf16>(conv, 1000 + seed as u64);
     }
 }
 
@@ -195,40 +177,52 @@ fn large_sums_are_the_same_on_any_pool() {
     }
 }
 
-/// Activation and moments, the mean far from zero.
-fn check_epilogue<E: Element>(conv: &Conv2d) {
+/// Activations and moments, the mean far from zero.
+fn check_epilogue<E: Kernels>(conv: &Conv2d) {
     let mut numbers = Numbers::new(11);
     let mut operands = Operands::new(conv, |count| numbers.integers(count));
-    // 9984 and multiples of 64 around it are exact in bf16 too.
-    operands.bias.iter_mut().for_each(|bias| *bias += 9984.0);
-    operands.shortcut.iter_mut().for_each(|shortcut| *shortcut = *shortcut * 64.0 - 9984.0);
-    let shortcut: Vec<E> = to_elements(&operands.shortcut);
+    // Steps of 1/64, which f32 keeps beside 156; bf16 keeps the whole numbers around it.
+    operands.input.iter_mut().for_each(|input| *input /= 64.0);
+    operands.bias.iter_mut().for_each(|bias| *bias = *bias / 64.0 + 156.0);
+    operands.shortcut.iter_mut().for_each(|shortcut| *shortcut -= 156.0);
     let sums = expected(conv, &operands, Pass::Bias);
-    let activated = expected(conv, &operands, Pass::Shortcut).into_iter().map(|value| value.max(0.0));
-    let activated: Vec<_> = activated.map(|value| f64::from(E::from_f32(value as f32).to_f32())).collect();
-    let channels = conv.out_channels;
-    let (mean, variance) = reference::batch_statistics(channels, &sums);
-    for (isa, actual) in on_every_isa(|isa| {
-        let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
-        let (mut mean, mut variance) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
-        let mut output = vec![E::from_f32(f32::NAN); conv.output_len()];
-        let epilogue = Epilogue {
-            bias: Some(&operands.bias),
-            shortcut: Some(&shortcut),
-            activation: Activation::Relu,
-            moments: Some(Moments { mean: &mut mean, variance: &mut variance }),
-        };
-        conv2d(isa, conv, &to_elements::<E>(&operands.input), &filter, epilogue, &mut output);
-        [mean, variance, to_f32(output)].concat()
-    }) {
-        let (statistics, output) = actual.split_at(2 * channels);
-        assert_eq!(first_difference(output, &activated), None, "{isa} {conv:?}");
-        let (means, variances) = statistics.split_at(channels);
-        let bounds: Vec<_> = mean.iter().map(|mean| mean.abs() * 1e-7).collect();
-        assert_eq!(within(means, &mean, &bounds), None, "mean, {isa} {conv:?}");
-        let bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
-        assert_eq!(within(variances, &variance, &bounds), None, "variance, {isa} {conv:?}");
+    let (mean, variance) = reference::batch_statistics(conv.out_channels, &sums);
+    let [mean_bounds, variance_bounds] = [(&mean, 1e-7), (&variance, 1e-5)]
+        .map(|(values, relative)| values.iter().map(|value| value.abs() * relative).collect::<Vec<_>>());
+    let before = expected(conv, &operands, Pass::Shortcut);
+    // What takes long takes one path with all activations: one of them goes through it.
+    let kinds = if conv.multiply_adds() > 10_000_000 { &[Activation::Silu][..] } else { &KINDS };
+    for &kind in kinds {
+        let (activated, bounds) = activated::<E>(kind, &before);
+        let expected = [&mean[..], &variance, &activated].concat();
+        let bounds = [&mean_bounds[..], &variance_bounds, &bounds].concat();
+        for (isa, actual) in on_every_isa(|isa| run_epilogue::<E>(isa, conv, &operands, kind)) {
+            let difference = within(&actual, &expected, &bounds);
+            assert_eq!(difference, None, "{isa} {kind:?}, {} bytes, {conv:?}", size_of::<E>());
+        }
     }
+}
+
+/// Mean, variance, and output, which is the same without them.
+fn run_epilogue<E: Kernels>(
+    isa: Isa,
+    conv: &Conv2d,
+    operands: &Operands,
+    activation: Activation,
+) -> Vec<f32> {
+    let [input, shortcut] = [&operands.input, &operands.shortcut].map(|values| elements::<E>(values));
+    let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
+    let (bias, shortcut) = (Some(&operands.bias[..]), Some(&shortcut[..]));
+    let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; conv.out_channels]);
+    let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
+    let [with_moments, without] = [moments, None].map(|moments| {
+        let mut output = stale::<E>(conv.output_len());
+        let epilogue = Epilogue { bias, shortcut, activation, moments };
+        E::conv2d(isa, conv, &input, &filter, epilogue, &mut output);
+        floats(&output)
+    });
+    assert_eq!(with_moments, without, "{isa} {activation:?} of {conv:?}");
+    [mean, variance, with_moments].concat()
 }
 
 #[test]
@@ -241,8 +235,15 @@ fn the_epilogue_is_applied_to_the_sums() {
         square(2, 30, [64, 40], 3, 1),
         square(2, 12, [32, 48], 3, 2),
         square(2, 20, [3, 32], 3, 2),
+        square(2, 20, [3, 64], 7, 2),
         grouped(2, square(2, 6, [6, 8], 3, 1)),
         depthwise(2, 9, 24, 3, 1),
+        depthwise(2, 9, 33, 3, 2),
+        depthwise(2, 9, 24, 5, 1),
+        depthwise(1, 12, 17, 5, 2),
+        depthwise(2, 9, 24, 7, 1),
+        depthwise(1, 12, 17, 7, 2),
+        padded(0, 0, 1, 1, depthwise(3, 8, 40, 2, 3)),
     ];
     for conv in convs {
         check_epilogue::<f32>(&conv);
@@ -311,8 +312,7 @@ fn infinities_stay_where_they_are() {
             operands.weight.iter_mut().for_each(|weight| *weight = if *weight < 0.0 { -1.0 } else { 2.0 });
             operands.input[place] = f32::INFINITY;
             let values = expected(&conv, &operands, Pass::Sums);
-            let rounded: Vec<_> =
-                values.iter().map(|v| f64::from(Bf16::from_f32(*v as f32).to_f32())).collect();
+            let (rounded, _) = stored_each::<Bf16>(&values, |_| 0.0);
             for (isa, actual) in on_every_isa(|isa| run::<Bf16>(isa, &conv, &operands, Pass::Sums)) {
                 assert_eq!(first_difference(&actual, &rounded), None, "{isa}, {place} of {conv:?}");
             }
@@ -326,7 +326,7 @@ fn a_filter_packed_again_is_as_good_as_new() {
         let mut numbers = Numbers::new(5);
         let operands = Operands::new(&conv, |count| numbers.integers(count));
         let other = numbers.integers(conv.weight_len());
-        let input: Vec<Bf16> = to_elements(&operands.input);
+        let input: Vec<Bf16> = elements(&operands.input);
         on_every_isa(|isa| {
             let new = PackedFilter::<Bf16>::forward(isa, &conv, &operands.weight);
             let mut again = PackedFilter::<Bf16>::forward(isa, &conv, &other);
@@ -334,11 +334,11 @@ fn a_filter_packed_again_is_as_good_as_new() {
             assert_eq!(new.bytes(), again.bytes());
             let [new, again] = [new, again].map(|filter| {
                 let mut output = vec![Bf16::ZERO; conv.output_len()];
-                conv2d(isa, &conv, &input, &filter, Epilogue::default(), &mut output);
+                Bf16::conv2d(isa, &conv, &input, &filter, Epilogue::default(), &mut output);
                 output
             });
             assert_eq!(new, again, "{isa}, {conv:?}");
-            to_f32(new)
+            floats(&new)
         });
     }
 }
@@ -348,9 +348,9 @@ fn an_empty_batch_has_zero_gradient() {
     let conv = Conv2d { batch: 0, ..square(1, 4, [3, 5], 3, 1) };
     for (isa, gradient) in on_every_isa(|isa| {
         let filter = PackedFilter::<Bf16>::forward(isa, &conv, &vec![1.0; conv.weight_len()]);
-        conv2d(isa, &conv, &[], &filter, Epilogue::default(), &mut []);
+        Bf16::conv2d(isa, &conv, &[], &filter, Epilogue::default(), &mut []);
         let mut gradient = vec![f32::NAN; conv.weight_len()];
-        conv2d_weight_gradient::<Bf16>(isa, &conv, &[], &[], &mut gradient);
+        Bf16::conv2d_weight_gradient(isa, &conv, &[], &[], &mut gradient);
         gradient
     }) {
         assert!(gradient.iter().all(|value| *value == 0.0), "{isa}");
@@ -366,7 +366,7 @@ fn broken_contracts_panic() {
             let filter = PackedFilter::<f32>::forward(isa, &conv, &[0.0; 5 * 9 * 3]);
             let bias = vec![0.0; bias];
             let epilogue = Epilogue { bias: Some(&bias), ..Epilogue::default() };
-            conv2d(isa, &conv, &vec![0.0; input], &filter, epilogue, &mut vec![0.0; output]);
+            f32::conv2d(isa, &conv, &vec![0.0; input], &filter, epilogue, &mut vec![0.0; output]);
         })
     };
     assert!(run(conv, 48, 80, 5).is_ok());
@@ -379,7 +379,7 @@ fn broken_contracts_panic() {
     let run = |conv: Conv2d, filter: PackedFilter<f32>| {
         std::panic::catch_unwind(move || {
             let mut output = vec![0.0; conv.output_len()];
-            conv2d(isa, &conv, &vec![0.0; conv.input_len()], &filter, Epilogue::default(), &mut output);
+            f32::conv2d(isa, &conv, &vec![0.0; conv.input_len()], &filter, Epilogue::default(), &mut output);
         })
     };
     let weight = vec![0.0; conv.weight_len()];

@@ -1,6 +1,7 @@
 use elimnet_kernels::{Bf16, Element, Kernels};
 
 use super::run::{Numbers, on_every_isa};
+use super::stored::{floats, stale};
 
 /// The nearest bf16 by definition: the closer of the two neighbours, the even one of two equally close.
 fn nearest(value: f32) -> f32 {
@@ -60,18 +61,21 @@ fn every_bf16_widens_exactly() {
 #[test]
 fn conversions_touch_what_they_are_given_at_every_length() {
     for count in [0, 1, 3, 4, 5, 7, 8, 9, 15, 16, 17, 31, 33, 16 * 1024 + 1] {
-        let values = Numbers::new(2).integers(count);
-        for (isa, actual) in on_every_isa(|isa| {
-            let (mut elements, mut same) = (vec![Bf16::ZERO; count], vec![f32::NAN; count]);
-            let mut wide = vec![f32::NAN; count];
-            Bf16::narrow(isa, &values, &mut elements);
-            f32::narrow(isa, &values, &mut same);
-            assert_eq!(same, values, "{isa}");
-            Bf16::widen(isa, &elements, &mut wide);
-            wide
-        }) {
-            assert_eq!(actual, values, "{isa}");
-        }
+        check_conversions::<f32>(count);
+        check_conversions::<Bf16>(count);
+    }
+}
+
+fn check_conversions<E: Kernels>(count: usize) {
+    let values = Numbers::new(2).integers(count);
+    for (isa, actual) in on_every_isa(|isa| {
+        let (mut elements, mut wide) = (stale::<E>(count), vec![f32::NAN; count]);
+        E::narrow(isa, &values, &mut elements);
+        assert_eq!(floats(&elements), values, "{isa}");
+        E::widen(isa, &elements, &mut wide);
+        wide
+    }) {
+        assert_eq!(actual, values, "{isa}");
     }
 }
 

@@ -1,7 +1,8 @@
-use elimnet_kernels::{AdaptivePool2d, Images, Kernels, Pool2d, reference};
+use elimnet_kernels::{AdaptivePool2d, Bf16, Images, Kernels, Pool2d, reference};
 
 use super::compare::{first_difference, within};
 use super::run::{Numbers, on_every_isa, widen};
+use super::stored::{elements, floats, stale, stored_each};
 
 fn cases() -> Vec<Pool2d> {
     let pool = |batch, in_height, in_width, channels, kernel, stride, padding| Pool2d {
@@ -35,23 +36,30 @@ fn cases() -> Vec<Pool2d> {
 #[test]
 fn max_pool_and_its_gradient_are_exact() {
     for pool in cases() {
-        let mut numbers = Numbers::new(1);
-        let x = numbers.integers(pool.input_len()); // few different values: many ties
-        let dy = numbers.integers(pool.output_len());
-        let (y, indices) = reference::max_pool2d(&pool, &widen(&x));
-        let mut dx = vec![0.0; x.len()];
-        indices.iter().zip(&dy).for_each(|(index, dy)| dx[*index] += f64::from(*dy));
-        for (isa, actual) in on_every_isa(|isa| {
-            let (mut y, mut taps) = (vec![f32::NAN; dy.len()], vec![99; dy.len()]);
-            let mut dx = vec![f32::NAN; x.len()];
-            f32::max_pool2d(isa, &pool, &x, &mut y, Some(&mut taps));
-            f32::max_pool2d_gradient(isa, &pool, &dy, &taps, &mut dx);
-            let mut without_taps = vec![f32::NAN; dy.len()];
-            f32::max_pool2d(isa, &pool, &x, &mut without_taps, None);
-            [y, without_taps, dx].concat()
-        }) {
-            assert_eq!(first_difference(&actual, &[&y[..], &y, &dx].concat()), None, "{isa} {pool:?}");
-        }
+        check_max_pool::<f32>(&pool);
+        check_max_pool::<Bf16>(&pool);
+    }
+}
+
+fn check_max_pool<E: Kernels>(pool: &Pool2d) {
+    let mut numbers = Numbers::new(1);
+    let x = numbers.integers(pool.input_len()); // few different values: many ties
+    let dy = numbers.integers(pool.output_len());
+    let (y, indices) = reference::max_pool2d(pool, &widen(&x));
+    let mut dx = vec![0.0; x.len()];
+    indices.iter().zip(&dy).for_each(|(index, dy)| dx[*index] += f64::from(*dy));
+    let (expected, _) = stored_each::<E>(&[&y[..], &y, &dx].concat(), |_| 0.0);
+    let [x, dy] = [x, dy].map(|values| elements::<E>(&values));
+    for (isa, actual) in on_every_isa(|isa| {
+        let (mut y, mut taps) = (stale::<E>(dy.len()), vec![99; dy.len()]);
+        let mut dx = stale::<E>(x.len());
+        E::max_pool2d(isa, pool, &x, &mut y, Some(&mut taps));
+        E::max_pool2d_gradient(isa, pool, &dy, &taps, &mut dx);
+        let mut without_taps = stale::<E>(dy.len());
+        E::max_pool2d(isa, pool, &x, &mut without_taps, None);
+        floats(&[y, without_taps, dx].concat())
+    }) {
+        assert_eq!(first_difference(&actual, &expected), None, "{isa} {pool:?}");
     }
 }
 
@@ -75,37 +83,51 @@ fn max_pool_takes_the_first_of_equals_and_the_last_nan() {
         padding: [0, 0],
     };
     for (x, largest, tap) in cases {
-        for (isa, actual) in on_every_isa(|isa| {
-            let (mut y, mut taps) = ([0.0], [99]);
-            f32::max_pool2d(isa, &pool, &x, &mut y, Some(&mut taps));
-            vec![y[0], f32::from(taps[0])]
-        }) {
-            assert_eq!(first_difference(&actual, &[f64::from(largest), f64::from(tap)]), None, "{isa} {x:?}");
-        }
+        let expected = [f64::from(largest), f64::from(tap)];
+        check_window::<f32>(&pool, &x, &expected);
+        check_window::<Bf16>(&pool, &x, &expected);
+    }
+}
+
+/// `expected`: value and tap of the one window.
+fn check_window<E: Kernels>(pool: &Pool2d, x: &[f32], expected: &[f64]) {
+    let x = elements::<E>(x);
+    for (isa, actual) in on_every_isa(|isa| {
+        let (mut y, mut taps) = ([E::ZERO], [99]);
+        E::max_pool2d(isa, pool, &x, &mut y, Some(&mut taps));
+        vec![y[0].to_f32(), f32::from(taps[0])]
+    }) {
+        assert_eq!(first_difference(&actual, expected), None, "{isa} {x:?}");
     }
 }
 
 #[test]
 fn avg_pool_and_its_gradient() {
     for pool in cases() {
-        let mut numbers = Numbers::new(2);
-        let (x, dy) = (numbers.integers(pool.input_len()), numbers.integers(pool.output_len()));
-        let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
-        let size = (pool.kernel[0] * pool.kernel[1]) as f64;
-        for (output, input) in reference::avg_pool2d(&pool) {
-            y[output] += f64::from(x[input]) / size;
-            dx[input] += f64::from(dy[output]) / size;
-        }
-        for (isa, actual) in on_every_isa(|isa| {
-            let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
-            f32::avg_pool2d(isa, &pool, &x, &mut y);
-            f32::avg_pool2d_gradient(isa, &pool, &dy, &mut dx);
-            [y, dx].concat()
-        }) {
-            let expected = [&y[..], &dx].concat();
-            let bounds = vec![if size.log2().fract() == 0.0 { 0.0 } else { 4e-6 }; expected.len()];
-            assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {pool:?}");
-        }
+        check_avg_pool::<f32>(&pool);
+        check_avg_pool::<Bf16>(&pool);
+    }
+}
+
+fn check_avg_pool<E: Kernels>(pool: &Pool2d) {
+    let mut numbers = Numbers::new(2);
+    let (x, dy) = (numbers.integers(pool.input_len()), numbers.integers(pool.output_len()));
+    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
+    let size = (pool.kernel[0] * pool.kernel[1]) as f64;
+    for (output, input) in reference::avg_pool2d(pool) {
+        y[output] += f64::from(x[input]) / size;
+        dx[input] += f64::from(dy[output]) / size;
+    }
+    let error = if size.log2().fract() == 0.0 { 0.0 } else { 4e-6 };
+    let (expected, bounds) = stored_each::<E>(&[y, dx].concat(), |_| error);
+    let [x, dy] = [x, dy].map(|values| elements::<E>(&values));
+    for (isa, actual) in on_every_isa(|isa| {
+        let (mut y, mut dx) = (stale::<E>(dy.len()), stale::<E>(x.len()));
+        E::avg_pool2d(isa, pool, &x, &mut y);
+        E::avg_pool2d_gradient(isa, pool, &dy, &mut dx);
+        floats(&[y, dx].concat())
+    }) {
+        assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {pool:?}");
     }
 }
 
@@ -116,24 +138,30 @@ fn adaptive_pool_and_its_gradient() {
     {
         for channels in [1, 5, 16, 33] {
             let pool = AdaptivePool2d { batch: 2, input, output, channels };
-            let mut numbers = Numbers::new(3);
-            let x = numbers.integers(2 * input[0] * input[1] * channels);
-            let dy = numbers.integers(2 * output[0] * output[1] * channels);
-            let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
-            for (output, input, share) in reference::adaptive_avg_pool2d(&pool) {
-                y[output] += share * f64::from(x[input]);
-                dx[input] += share * f64::from(dy[output]);
-            }
-            for (isa, actual) in on_every_isa(|_| {
-                let (mut y, mut dx) = (vec![f32::NAN; dy.len()], vec![f32::NAN; x.len()]);
-                f32::adaptive_avg_pool2d(&pool, &x, &mut y);
-                f32::adaptive_avg_pool2d_gradient(&pool, &dy, &mut dx);
-                [y, dx].concat()
-            }) {
-                let expected = [&y[..], &dx].concat();
-                assert_eq!(within(&actual, &expected, &vec![4e-6; expected.len()]), None, "{isa} {pool:?}");
-            }
+            check_adaptive_pool::<f32>(&pool);
+            check_adaptive_pool::<Bf16>(&pool);
         }
+    }
+}
+
+fn check_adaptive_pool<E: Kernels>(pool: &AdaptivePool2d) {
+    let mut numbers = Numbers::new(3);
+    let [x, dy] = [pool.input, pool.output]
+        .map(|[height, width]| numbers.integers(pool.batch * height * width * pool.channels));
+    let (mut y, mut dx) = (vec![0.0; dy.len()], vec![0.0; x.len()]);
+    for (output, input, share) in reference::adaptive_avg_pool2d(pool) {
+        y[output] += share * f64::from(x[input]);
+        dx[input] += share * f64::from(dy[output]);
+    }
+    let (expected, bounds) = stored_each::<E>(&[y, dx].concat(), |_| 4e-6);
+    let [x, dy] = [x, dy].map(|values| elements::<E>(&values));
+    for (isa, actual) in on_every_isa(|_| {
+        let (mut y, mut dx) = (stale::<E>(dy.len()), stale::<E>(x.len()));
+        E::adaptive_avg_pool2d(pool, &x, &mut y);
+        E::adaptive_avg_pool2d_gradient(pool, &dy, &mut dx);
+        floats(&[y, dx].concat())
+    }) {
+        assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {pool:?}");
     }
 }
 
@@ -143,30 +171,45 @@ fn per_image_sums_and_scales() {
         [[1, 1, 1], [2, 4, 3], [3, 64, 16], [2, 49, 40], [1, 3000, 24], [2, 16, 672], [0, 4, 3], [5, 2, 129]];
     for [batch, pixels, channels] in shapes {
         let images = Images { batch, pixels, channels };
-        let mut numbers = Numbers::new(4);
-        let [x, dy] = [(); 2].map(|()| numbers.integers(batch * pixels * channels));
-        let scale = numbers.integers(batch * channels);
-        let pooled = |index: usize| index / (pixels * channels) * channels + index % channels;
-        let mut expected = vec![0.0; batch * channels * 2]; // means, scale gradient
-        for (index, (x, dy)) in x.iter().zip(&dy).enumerate() {
-            expected[pooled(index)] += f64::from(*x);
-            expected[batch * channels + pooled(index)] += f64::from(x * dy);
-        }
-        expected[..batch * channels].iter_mut().for_each(|mean| *mean /= pixels as f64);
-        expected.extend(x.iter().enumerate().map(|(index, x)| f64::from(x * scale[pooled(index)])));
-        expected.extend((0..x.len()).map(|index| f64::from(scale[pooled(index)]) / pixels as f64));
-        for (isa, actual) in on_every_isa(|isa| {
-            let [mut means, mut scale_gradient] = [(); 2].map(|()| vec![f32::NAN; scale.len()]);
-            let [mut y, mut dx] = [(); 2].map(|()| vec![f32::NAN; x.len()]);
-            f32::global_avg_pool(isa, images, &x, &mut means);
-            f32::scale_channels_scale_gradient(isa, images, &x, &dy, &mut scale_gradient);
-            f32::scale_channels(isa, images, &x, &scale, &mut y);
-            f32::global_avg_pool_gradient(isa, images, &scale, &mut dx);
-            [means, scale_gradient, y, dx].concat()
-        }) {
-            let bounds: Vec<_> = expected.iter().map(|value| 2e-7 * value.abs()).collect();
-            assert_eq!(within(&actual, &expected, &bounds), None, "{isa} {images:?}");
-        }
+        check_per_image::<f32>(images);
+        check_per_image::<Bf16>(images);
+    }
+}
+
+fn check_per_image<E: Kernels>(images: Images) {
+    let Images { batch, pixels, channels } = images;
+    let mut numbers = Numbers::new(4);
+    let [x, dy] = [(); 2].map(|()| numbers.integers(batch * pixels * channels));
+    let scale = numbers.integers(batch * channels);
+    let pooled = |index: usize| index / (pixels * channels) * channels + index % channels;
+    let [mut means, mut scale_gradient] = [(); 2].map(|()| vec![0.0; scale.len()]);
+    for (index, (x, dy)) in x.iter().zip(&dy).enumerate() {
+        means[pooled(index)] += f64::from(*x);
+        scale_gradient[pooled(index)] += f64::from(x * dy);
+    }
+    means.iter_mut().for_each(|mean| *mean /= pixels as f64);
+    let y: Vec<_> = x.iter().enumerate().map(|(index, x)| f64::from(x * scale[pooled(index)])).collect();
+    let dx: Vec<_> = (0..x.len()).map(|index| f64::from(scale[pooled(index)]) / pixels as f64).collect();
+    let quotient = |value: f64| 2e-7 * value.abs();
+    // Whatever the pixels are stored as, what there is one of for each image is f32.
+    let parts = [
+        stored_each::<f32>(&means, quotient),
+        stored_each::<f32>(&scale_gradient, |_| 0.0),
+        stored_each::<E>(&y, |_| 0.0),
+        stored_each::<E>(&dx, quotient),
+    ];
+    let (expected, bounds): (Vec<_>, Vec<_>) = parts.into_iter().unzip();
+    let [x, dy] = [x, dy].map(|values| elements::<E>(&values));
+    for (isa, actual) in on_every_isa(|isa| {
+        let [mut means, mut scale_gradient] = [(); 2].map(|()| vec![f32::NAN; scale.len()]);
+        let [mut y, mut dx] = [(); 2].map(|()| stale::<E>(x.len()));
+        E::global_avg_pool(isa, images, &x, &mut means);
+        E::scale_channels_scale_gradient(isa, images, &x, &dy, &mut scale_gradient);
+        E::scale_channels(isa, images, &x, &scale, &mut y);
+        E::global_avg_pool_gradient(isa, images, &scale, &mut dx);
+        [means, scale_gradient, floats(&y), floats(&dx)].concat()
+    }) {
+        assert_eq!(within(&actual, &expected.concat(), &bounds.concat()), None, "{isa} {images:?}");
     }
 }
 

@@ -2,6 +2,9 @@
 
 use elimnet_kernels::{Isa, with_team};
 
+/// SplitMix64's step.
+pub(crate) const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
 /// Pseudo-random numbers (SplitMix64), the same on every machine.
 pub(crate) struct Numbers(u64);
 
@@ -11,7 +14,7 @@ impl Numbers {
     }
 
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.0 = self.0.wrapping_add(STEP);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

@@ -1,16 +1,12 @@
 //! Winograd's algorithm against plain loops: exactly where nothing is rounded, within its own bound elsewhere.
 
-use elimnet_kernels::{
-    Bf16, Conv2d, Element, Epilogue, Isa, Moments, PackedFilter, conv2d, conv2d_input_gradient, reference,
-    winograd_weight_gradient,
-};
+use elimnet_kernels::{Bf16, Conv2d, Epilogue, Isa, Kernels, Moments, PackedFilter, reference};
 
+use super::activations::{KINDS, activated};
 use super::compare::{first_difference, gamma, within};
 use super::geometries::{padded, square};
 use super::run::{Numbers, on_every_isa, widen};
-
-/// Unit roundoff of bf16.
-const ROUNDING: f64 = 1.0 / 256.0;
+use super::stored::{elements, floats, rounded, stale, stored, stored_each, unit_roundoff};
 
 /// Even and odd sides, paddings, strips and blocks that end within a chunk, tasks of strips and of columns, parts, many channels.
 fn cases() -> Vec<Conv2d> {
@@ -52,30 +48,24 @@ fn expected(conv: &Conv2d, operands: &Operands) -> [Vec<f64>; 3] {
     results
 }
 
-fn narrow<E: Element>(values: &[f32]) -> Vec<E> {
-    values.iter().map(|value| E::from_f32(*value)).collect()
-}
-
-fn run<E: Element>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: usize) -> Vec<f32> {
-    let [input, gradient] = [&operands.input, &operands.output_gradient].map(|values| narrow::<E>(values));
-    let stale = |length: usize| vec![E::from_f32(f32::NAN); length];
-    let floats = |values: Vec<E>| values.into_iter().map(E::to_f32).collect();
+fn run<E: Kernels>(isa: Isa, conv: &Conv2d, operands: &Operands, pass: usize) -> Vec<f32> {
+    let [input, gradient] = [&operands.input, &operands.output_gradient].map(|values| elements::<E>(values));
     match pass {
         0 => {
             let filter = PackedFilter::winograd_forward(isa, conv, &operands.weight);
-            let mut output = stale(conv.output_len());
-            conv2d(isa, conv, &input, &filter, Epilogue::default(), &mut output);
-            floats(output)
+            let mut output = stale::<E>(conv.output_len());
+            E::conv2d(isa, conv, &input, &filter, Epilogue::default(), &mut output);
+            floats(&output)
         }
         1 => {
             let filter = PackedFilter::winograd_input_gradient(isa, conv, &operands.weight);
-            let mut d_input = stale(conv.input_len());
-            conv2d_input_gradient(isa, conv, &gradient, &filter, &mut d_input);
-            floats(d_input)
+            let mut d_input = stale::<E>(conv.input_len());
+            E::conv2d_input_gradient(isa, conv, &gradient, &filter, &mut d_input);
+            floats(&d_input)
         }
         _ => {
             let mut d_weight = vec![f32::NAN; conv.weight_len()];
-            winograd_weight_gradient(isa, conv, &input, &gradient, &mut d_weight);
+            E::winograd_weight_gradient(isa, conv, &input, &gradient, &mut d_weight);
             d_weight
         }
     }
@@ -102,12 +92,11 @@ fn exact_on_small_integers() {
     }
 }
 
-fn check_exact<E: Element>(conv: &Conv2d, operands: &Operands, pass: usize, expected: &[f64]) {
-    let stored = |value: &f64| match pass {
-        2 => *value,
-        _ => f64::from(E::from_f32(*value as f32).to_f32()),
+fn check_exact<E: Kernels>(conv: &Conv2d, operands: &Operands, pass: usize, expected: &[f64]) {
+    let (stored, _) = match pass {
+        2 => stored_each::<f32>(expected, |_| 0.0),
+        _ => stored_each::<E>(expected, |_| 0.0),
     };
-    let stored: Vec<_> = expected.iter().map(stored).collect();
     for (isa, actual) in on_every_isa(|isa| run::<E>(isa, conv, operands, pass)) {
         let difference = first_difference(&actual, &stored);
         assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
@@ -217,8 +206,7 @@ fn rounds_within_the_bound() {
     ];
     for (seed, conv) in cases.iter().enumerate() {
         let mut numbers = Numbers::new(seed as u64);
-        let mut reals =
-            |length| numbers.reals(length).into_iter().map(|v| Bf16::from_f32(v).to_f32()).collect();
+        let mut reals = |length| rounded::<Bf16>(numbers.reals(length));
         let operands = Operands {
             input: reals(conv.input_len()),
             weight: reals(conv.weight_len()),
@@ -227,8 +215,8 @@ fn rounds_within_the_bound() {
         let (expected, magnitudes) = (expected(conv, &operands), magnitudes(conv, &operands));
         for pass in 0..3 {
             let case = Case { conv, operands: &operands, pass };
-            check_bounds::<f32>(&case, 0.0, &expected[pass], &magnitudes[pass]);
-            check_bounds::<Bf16>(&case, ROUNDING, &expected[pass], &magnitudes[pass]);
+            check_bounds::<f32>(&case, &expected[pass], &magnitudes[pass]);
+            check_bounds::<Bf16>(&case, &expected[pass], &magnitudes[pass]);
         }
     }
 }
@@ -239,62 +227,62 @@ struct Case<'a> {
     pass: usize,
 }
 
-/// Both operands of a product are rounded by `rounding` once they are transformed; the rest is f32.
-fn check_bounds<E: Element>(case: &Case<'_>, rounding: f64, expected: &[f64], magnitudes: &[f64]) {
+/// Both operands of a product are rounded once they are transformed; the rest is f32.
+fn check_bounds<E: Kernels>(case: &Case<'_>, expected: &[f64], magnitudes: &[f64]) {
     let &Case { conv, operands, pass } = case;
+    let rounding = unit_roundoff::<E>();
     // Four additions of each operand, its products' sum, sixteen additions back.
     let terms = [conv.in_channels, conv.out_channels, conv.output_len()][pass] + 40;
     let relative = 2.0 * rounding + rounding * rounding + gamma(terms);
-    let stored = if pass == 2 { 0.0 } else { rounding };
-    let bound = |(magnitude, value): (&f64, &f64)| {
-        relative * magnitude + stored * (value.abs() + relative * magnitude)
-    };
-    let bounds: Vec<_> = magnitudes.iter().zip(expected).map(bound).collect();
+    let kept = if pass == 2 { stored::<f32> } else { stored::<E> };
+    let pairs = expected.iter().zip(magnitudes);
+    let (expected, bounds): (Vec<_>, Vec<_>) =
+        pairs.map(|(value, magnitude)| kept(*value, relative * magnitude)).unzip();
     for (isa, actual) in on_every_isa(|isa| run::<E>(isa, conv, operands, pass)) {
-        let difference = within(&actual, expected, &bounds);
+        let difference = within(&actual, &expected, &bounds);
         assert_eq!(difference, None, "{isa}, {} of {conv:?}", PASSES[pass]);
     }
 }
 
 #[test]
-fn statistics_and_shortcuts_are_those_of_the_sums() {
+fn the_epilogue_is_applied_to_the_sums() {
     // Tasks of strips, and of columns.
     for conv in [square(3, 9, [32, 64], 3, 1), square(2, 7, [32, 256], 3, 1)] {
-        check_epilogue::<f32>(conv);
-        check_epilogue::<Bf16>(conv);
+        check_epilogue::<f32>(&conv);
+        check_epilogue::<Bf16>(&conv);
     }
 }
 
-fn check_epilogue<E: Element>(conv: Conv2d) {
+fn check_epilogue<E: Kernels>(conv: &Conv2d) {
     let channels = conv.out_channels;
-    let operands = integers(&conv, 3);
-    let [sums, ..] = expected(&conv, &operands);
-    let shortcut: Vec<f32> = Numbers::new(4).integers(conv.output_len());
-    let bias: Vec<f32> = (0..channels).map(|channel| channel as f32).collect();
-    let biased: Vec<f64> =
-        sums.iter().enumerate().map(|(index, sum)| sum + f64::from(bias[index % channels])).collect();
-    let outputs = biased.iter().zip(&shortcut).map(|(sum, shortcut)| sum + f64::from(*shortcut));
-    let outputs: Vec<f64> = outputs.map(|value| f64::from(E::from_f32(value as f32).to_f32())).collect();
-    let (mean, variance) = reference::batch_statistics(channels, &biased);
-    for (isa, actual) in on_every_isa(|isa| {
-        let filter = PackedFilter::winograd_forward(isa, &conv, &operands.weight);
-        let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; channels]);
-        let mut output = vec![E::ZERO; conv.output_len()];
-        let epilogue = Epilogue {
-            bias: Some(&bias),
-            shortcut: Some(&narrow(&shortcut)),
-            moments: Some(Moments { mean: &mut mean, variance: &mut variance }),
-            ..Epilogue::default()
-        };
-        conv2d(isa, &conv, &narrow(&operands.input), &filter, epilogue, &mut output);
-        [mean, variance, output.into_iter().map(E::to_f32).collect()].concat()
-    }) {
-        let (statistics, values) = actual.split_at(2 * channels);
-        assert_eq!(first_difference(values, &outputs), None, "{isa}");
-        let bounds: Vec<_> = variance.iter().map(|variance| variance.sqrt() * 1e-5).collect();
-        assert_eq!(within(&statistics[..channels], &mean, &bounds), None, "mean, {isa}");
-        let bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
-        assert_eq!(within(&statistics[channels..], &variance, &bounds), None, "variance, {isa}");
+    let mut operands = integers(conv, 3);
+    // Steps of 1/64, which sums keep: they come to where activations bend.
+    operands.input.iter_mut().for_each(|input| *input /= 64.0);
+    let shortcut = Numbers::new(4).integers(conv.output_len());
+    let bias: Vec<f32> = (0..channels).map(|channel| (channel % 32) as f32 / 8.0 - 2.0).collect();
+    let [mut sums, ..] = expected(conv, &operands);
+    sums.iter_mut().enumerate().for_each(|(index, sum)| *sum += f64::from(bias[index % channels]));
+    let (mean, variance) = reference::batch_statistics(channels, &sums);
+    let mean_bounds: Vec<_> = variance.iter().map(|variance| variance.sqrt() * 1e-5).collect();
+    let variance_bounds: Vec<_> = variance.iter().map(|variance| variance * 1e-5).collect();
+    sums.iter_mut().zip(&shortcut).for_each(|(sum, shortcut)| *sum += f64::from(*shortcut));
+    let [input, shortcut] = [&operands.input, &shortcut].map(|values| elements::<E>(values));
+    for activation in KINDS {
+        let (outputs, bounds) = activated::<E>(activation, &sums);
+        let expected = [&mean[..], &variance, &outputs].concat();
+        let bounds = [&mean_bounds[..], &variance_bounds, &bounds].concat();
+        for (isa, actual) in on_every_isa(|isa| {
+            let filter = PackedFilter::winograd_forward(isa, conv, &operands.weight);
+            let [mut mean, mut variance] = [(); 2].map(|()| vec![f32::NAN; channels]);
+            let mut output = stale::<E>(conv.output_len());
+            let moments = Some(Moments { mean: &mut mean, variance: &mut variance });
+            let epilogue = Epilogue { bias: Some(&bias), shortcut: Some(&shortcut), activation, moments };
+            E::conv2d(isa, conv, &input, &filter, epilogue, &mut output);
+            [mean, variance, floats(&output)].concat()
+        }) {
+            let difference = within(&actual, &expected, &bounds);
+            assert_eq!(difference, None, "{isa} {activation:?}, {} bytes, {conv:?}", size_of::<E>());
+        }
     }
 }
 
@@ -310,15 +298,19 @@ fn it_is_taken_where_it_is_faster() {
         (square(1, 8, [64, 64], 5, 1), false),
         (super::geometries::grouped(2, square(1, 8, [64, 64], 3, 1)), false),
     ];
+    // Units for bf16, and their stand-ins, are there on one architecture alone.
+    let units: Vec<_> =
+        ["avx512bf16", "emulated-avx512bf16"].into_iter().filter_map(Isa::from_name).collect();
+    assert_eq!(units.is_empty(), !cfg!(target_arch = "x86_64"));
     for (conv, is_taken) in cases {
         assert_eq!(is_larger::<f32>(Isa::portable(), &conv), is_taken, "f32, {conv:?}");
-        if let Some(isa) = Isa::from_name("avx512bf16") {
-            assert_eq!(is_larger::<Bf16>(isa, &conv), is_taken, "bf16, {conv:?}");
+        for isa in &units {
+            assert_eq!(is_larger::<Bf16>(*isa, &conv), is_taken, "bf16, {isa}, {conv:?}");
         }
     }
 }
 
-fn is_larger<E: Element>(isa: Isa, conv: &Conv2d) -> bool {
+fn is_larger<E: Kernels>(isa: Isa, conv: &Conv2d) -> bool {
     let weight = vec![1.0; conv.weight_len()];
     let direct = PackedFilter::<E>::forward(isa, conv, &weight).bytes();
     PackedFilter::<E>::winograd_forward(isa, conv, &weight).bytes() > direct
