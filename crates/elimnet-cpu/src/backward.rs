@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{ExciteSums, Kernels, NormGradients};
+use elimnet_kernels::{ExciteSums, Kernels, NormGradients, Shortcut};
 
 use crate::arena::{Arena, BufferId};
 use crate::forward::{Call, norm_activation};
@@ -192,7 +192,7 @@ impl BackwardCall<'_> {
             }),
             Kind::Norm(norm) => self.norm(norm, arena, gradients),
             Kind::Add => self.both(arena),
-            Kind::Dropout { .. } | Kind::StochasticDepth { .. } => {
+            Kind::Dropout { .. } | Kind::StochasticDepth(_) => {
                 self.call.drop(arena.write(self.place(self.own)));
                 self.pass_on(0, arena);
             }
@@ -282,7 +282,8 @@ impl BackwardCall<'_> {
             return self.own;
         };
         let ([gradient, d_convolved], others) = arena.split([self.place(self.own), self.place(spare)]);
-        let (convolved, shortcut) = (others.read(self.place(convolved)), others.read(self.input(1)));
+        let convolved = others.read(self.place(convolved));
+        let shortcut = Shortcut { values: others.read(self.input(1)), depth: self.state().depth() };
         A::norm_shortcut_activation_backward(isa, &fused, convolved, shortcut, gradient, d_convolved, own);
         spare
     }

@@ -1,12 +1,14 @@
 //! The forward pass of a training step.
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation};
+use elimnet_kernels::{
+    self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation, Shortcut,
+};
 
 use crate::arena::Arena;
 use crate::geometry::{Geometry, kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
-use crate::plan::{ConvStep, Kind, NormStep, Plan, Step};
+use crate::plan::{ConvStep, Kind, NormStep, Plan, Step, StochasticDepth};
 use crate::schedule::{Schedule, keeps_convolved};
 use crate::slabs::{Kept, Places, Slabs};
 use crate::training::{Filters, Pair, State, TrainingPass};
@@ -144,6 +146,11 @@ impl Call<'_> {
             },
             moments,
         };
+        if let Some(StochasticDepth { probability, stream }) = conv.depth {
+            state.factors.resize(self.geometry.count, 0.0);
+            let seed = kernels::dropout_seed(self.randomness, stream);
+            kernels::dropout_factors(&mut state.factors, probability, seed);
+        }
         let input = others.read(place(self.step.inputs[0]));
         let shape = self.geometry.conv(self.step, &conv.conv);
         A::conv2d(self.isa, &shape, input, &pair.forward, epilogue, output);
@@ -201,6 +208,7 @@ impl Call<'_> {
         };
         let ([output], others) = arena.split([place(self.step.output)]);
         let shortcut = conv.shortcut.then(|| others.read(place(self.step.inputs[1])));
+        let shortcut = shortcut.map(|values| Shortcut { values, depth: state.depth() });
         let fused = norm_activation(norm, conv.activation, state, parameters);
         A::normalize_activate(self.isa, &fused, others.read(place(convolved)), shortcut, output);
     }
@@ -286,7 +294,7 @@ impl Call<'_> {
                 let [left, right] = [0, 1].map(|input| others.read(place(step.inputs[input])));
                 A::add(isa, left, right, output);
             }
-            Kind::Dropout { .. } | Kind::StochasticDepth { .. } => self.map(arena, |x, y| {
+            Kind::Dropout { .. } | Kind::StochasticDepth(_) => self.map(arena, |x, y| {
                 y.copy_from_slice(x);
                 self.drop(y);
             }),
@@ -299,7 +307,7 @@ impl Call<'_> {
         let sample = self.geometry.shape(self.step.output).len();
         let (probability, stream, group) = match self.step.kind {
             Kind::Dropout { probability, stream } => (probability, stream, 1),
-            Kind::StochasticDepth { probability, stream } => (probability, stream, sample),
+            Kind::StochasticDepth(StochasticDepth { probability, stream }) => (probability, stream, sample),
             _ => return,
         };
         kernels::dropout(values, probability, kernels::dropout_seed(self.randomness, stream), group);

@@ -1,7 +1,7 @@
 //! Network to steps: which kernels run, in which order, on which values.
 //!
-//! A convolution takes what follows it into its step, as far as nobody else reads what lies between: batch norm, the
-//! sum with a shortcut, the activation. That is where fused kernels go; the engine sees one step either way.
+//! A convolution takes what follows it into its step, as far as nobody else reads what lies between: batch norm, stochastic
+//! depth, the sum with a shortcut, the activation. That is where fused kernels go; the engine sees one step either way.
 
 use std::ops::Range;
 
@@ -54,18 +54,15 @@ pub(crate) enum Kind {
     },
     Add,
     Scale,
-    /// `stream` tells this layer's random numbers from those of the others.
+    /// `stream` as of [`StochasticDepth`].
     Dropout {
         probability: f32,
         stream: u64,
     },
-    StochasticDepth {
-        probability: f32,
-        stream: u64,
-    },
+    StochasticDepth(StochasticDepth),
 }
 
-/// Convolution, then batch norm, sum with the second input, activation: whichever of them there are.
+/// Convolution, then batch norm, stochastic depth, sum with the second input, activation: whichever of them there are.
 #[derive(Debug)]
 pub(crate) struct ConvStep {
     pub(crate) conv: Conv2d,
@@ -73,8 +70,17 @@ pub(crate) struct ConvStep {
     pub(crate) weight: usize,
     pub(crate) bias: Option<usize>,
     pub(crate) norm: Option<NormStep>,
+    /// Between batch norm and sum.
+    pub(crate) depth: Option<StochasticDepth>,
     pub(crate) shortcut: bool,
     pub(crate) activation: Activation,
+}
+
+/// Leaves the residual of whole images out. `stream` tells this layer's random numbers from those of the others.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct StochasticDepth {
+    pub(crate) probability: f32,
+    pub(crate) stream: u64,
 }
 
 /// Batch normalisation whose tensors start at index `weight`: weight, bias, running mean, running variance, count.
@@ -289,6 +295,7 @@ impl Compiler {
                 weight,
                 bias: conv.bias.then_some(weight + 1),
                 norm: None,
+                depth: None,
                 shortcut: false,
                 activation: Activation::Identity,
             },
@@ -298,6 +305,11 @@ impl Compiler {
             match &block.layers[next].op {
                 Op::BatchNorm(norm) if step.norm.is_none() && !step.shortcut => {
                     step.norm = Some(NormStep { norm: norm.clone(), weight: tensors[next] });
+                }
+                &Op::StochasticDepth { probability }
+                    if step.norm.is_some() && graph.is_summed(block, next) =>
+                {
+                    step.depth = Some(StochasticDepth { probability, stream: stream(index, next) });
                 }
                 Op::Add if !step.shortcut && graph.sums_are_kept_alike(next) => {
                     step.shortcut = true;
@@ -320,7 +332,7 @@ impl Compiler {
 
     fn kind(&self, index: usize, position: usize, layer: &Layer) -> Kind {
         let tensor = self.tensors[index][position];
-        let stream = ((index as u64) << 32) | position as u64;
+        let stream = stream(index, position);
         match &layer.op {
             Op::Conv2d(_) => unreachable!("every convolution starts a chain"),
             Op::BatchNorm(norm) => Kind::Norm(NormStep { norm: norm.clone(), weight: tensor }),
@@ -334,9 +346,16 @@ impl Compiler {
             Op::Add => Kind::Add,
             Op::Scale => Kind::Scale,
             &Op::Dropout { probability } => Kind::Dropout { probability, stream },
-            &Op::StochasticDepth { probability } => Kind::StochasticDepth { probability, stream },
+            &Op::StochasticDepth { probability } => {
+                Kind::StochasticDepth(StochasticDepth { probability, stream })
+            }
         }
     }
+}
+
+/// Of the random numbers of a layer of a block.
+fn stream(block: usize, layer: usize) -> u64 {
+    ((block as u64) << 32) | layer as u64
 }
 
 /// Who reads what inside a block, with the idle layers passed over.
@@ -378,6 +397,12 @@ impl BlockGraph {
     fn sums_are_kept_alike(&self, position: usize) -> bool {
         let [left, right] = [0, 1].map(|input| self.is_vector[self.inputs[position][input]]);
         left == right
+    }
+
+    /// Whether the output of layer `position` goes into a sum of values that are kept alike, and nowhere else.
+    fn is_summed(&self, block: &Block, position: usize) -> bool {
+        self.only_reader(position)
+            .is_some_and(|sum| matches!(block.layers[sum].op, Op::Add) && self.sums_are_kept_alike(sum))
     }
 
     /// The layer that alone reads the output of layer `position`.

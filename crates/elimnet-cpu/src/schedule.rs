@@ -269,7 +269,7 @@ fn needs_spare(step: &Step) -> bool {
 fn passes_gradient_on(step: &Step) -> Option<usize> {
     match &step.kind {
         Kind::Conv(conv) if conv.shortcut => Some(1),
-        Kind::Add | Kind::Norm(_) | Kind::Dropout { .. } | Kind::StochasticDepth { .. } => Some(0),
+        Kind::Add | Kind::Norm(_) | Kind::Dropout { .. } | Kind::StochasticDepth(_) => Some(0),
         _ => None,
     }
 }

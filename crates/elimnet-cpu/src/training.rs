@@ -53,6 +53,8 @@ pub(crate) struct State {
     pub(crate) inverse_std: Vec<f32>,
     /// Which pixel of each window won.
     pub(crate) taps: Vec<u8>,
+    /// Of stochastic depth, one an image; empty where there is none.
+    pub(crate) factors: Vec<f32>,
 }
 
 impl<E: Kernels> TrainingPass<E> {
@@ -141,7 +143,17 @@ impl<E: Kernels> TrainingPass<E> {
 impl State {
     fn new(geometry: Geometry<'_>, step: &Step) -> Self {
         let channels = step.norm().map_or(0, |_| geometry.shape(step.output).channels);
-        Self { mean: vec![0.0; channels], inverse_std: vec![0.0; channels], taps: Vec::new() }
+        Self {
+            mean: vec![0.0; channels],
+            inverse_std: vec![0.0; channels],
+            taps: Vec::new(),
+            factors: Vec::new(),
+        }
+    }
+
+    /// What stochastic depth multiplies by, if it does.
+    pub(crate) fn depth(&self) -> Option<&[f32]> {
+        (!self.factors.is_empty()).then_some(&self.factors)
     }
 }
 

@@ -12,7 +12,7 @@ use crate::excite::ExciteSums;
 use crate::filter::PackedFilter;
 use crate::isa::Isa;
 use crate::linear::Linear;
-use crate::norm::NormActivation;
+use crate::norm::{NormActivation, Shortcut};
 use crate::norm_backward::NormGradients;
 use crate::pool::{AdaptivePool2d, Pool2d};
 
@@ -133,7 +133,7 @@ compiled! {
         isa: Isa,
         fused: &NormActivation<'_>,
         y: &[Self],
-        shortcut: &[Self],
+        shortcut: Shortcut<'_, Self>,
         gradient: &mut [Self],
         d_y: &mut [Self],
         parameters: NormGradients<'_>,
@@ -142,7 +142,7 @@ compiled! {
         isa: Isa,
         fused: &NormActivation<'_>,
         y: &[Self],
-        shortcut: Option<&[Self]>,
+        shortcut: Option<Shortcut<'_, Self>>,
         z: &mut [Self],
     );
     fn normalize_activate_pool(

@@ -13,8 +13,7 @@ use crate::threads::{self, ELEMENTS};
 /// If `group` is zero.
 pub fn dropout<E: Element>(values: &mut [E], probability: f32, seed: u64, group: usize) {
     assert!(group > 0, "a group of no elements");
-    let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
-    let factor = |unit: usize| if uniform(seed, unit as u64) < probability { 0.0 } else { scale };
+    let factor = factors(probability, seed);
     if group > 1 {
         return threads::for_each(values.chunks_mut(group), &|unit, values| {
             let factor = factor(unit);
@@ -26,6 +25,18 @@ pub fn dropout<E: Element>(values: &mut [E], probability: f32, seed: u64, group:
             *value = E::from_f32(value.to_f32() * factor(chunk * ELEMENTS + offset));
         }
     });
+}
+
+/// What [`dropout`] multiplies each group by.
+pub fn dropout_factors(values: &mut [f32], probability: f32, seed: u64) {
+    let factor = factors(probability, seed);
+    values.iter_mut().enumerate().for_each(|(unit, value)| *value = factor(unit));
+}
+
+/// The factor of each unit.
+fn factors(probability: f32, seed: u64) -> impl Fn(usize) -> f32 {
+    let scale = if probability < 1.0 { 1.0 / (1.0 - probability) } else { 0.0 };
+    move |unit| if uniform(seed, unit as u64) < probability { 0.0 } else { scale }
 }
 
 /// One of many seeds for [`dropout`] that follow from one: a layer's in a step.

@@ -64,7 +64,7 @@ pub use compiled::Kernels;
 pub use conv2d::{
     Conv2d, Padding, conv2d, conv2d_input_gradient, conv2d_weight_gradient, winograd_weight_gradient,
 };
-pub use dropout::{dropout, dropout_seed};
+pub use dropout::{dropout, dropout_factors, dropout_seed};
 pub use element::{Bf16, Element, narrow, widen};
 pub use elementwise::{Images, add, add_assign, scale_channels, scale_channels_scale_gradient};
 pub use epilogue::{Epilogue, Moments};
@@ -73,7 +73,7 @@ pub use filter::PackedFilter;
 pub use isa::{ISA_VARIABLE, Isa, UnavailableIsa};
 pub use linear::{Linear, linear, linear_input_gradient, linear_parameter_gradients};
 pub use norm::{
-    BatchNorm, NormActivation, normalize, normalize_activate, normalize_activate_pool, scale_shift,
+    BatchNorm, NormActivation, Shortcut, normalize, normalize_activate, normalize_activate_pool, scale_shift,
 };
 pub use norm_backward::{
     NormGradients, batch_norm_backward, batch_norm_parameter_gradients, norm_activation_backward,

@@ -66,6 +66,55 @@ pub struct NormActivation<'a> {
     pub activation: Activation,
 }
 
+/// What is added to a norm's output, before the activation.
+#[derive(Clone, Copy, Debug)]
+pub struct Shortcut<'a, E> {
+    /// Values of the output's shape.
+    pub values: &'a [E],
+    /// Stochastic depth: what the norm's output is multiplied by, one factor an image; 1 where there are none.
+    pub depth: Option<&'a [f32]>,
+}
+
+impl<'a, E> Shortcut<'a, E> {
+    /// Without stochastic depth.
+    pub fn new(values: &'a [E]) -> Self {
+        Self { values, depth: None }
+    }
+
+    /// As many images as there are factors, or all rows as one.
+    ///
+    /// # Panics
+    /// If there are not as many values as `y` has, or they are no such number of images.
+    pub(crate) fn images(&self, y: &[E], channels: usize) -> Images {
+        assert_eq!(self.values.len(), y.len(), "lengths of input and shortcut");
+        let Some(factors) = self.depth else { return Images::rows(y, channels) };
+        let batch = factors.len();
+        let images = Images { batch, pixels: y.len() / channels / batch.max(1), channels };
+        images.check(y, "the norm's input");
+        images
+    }
+
+    /// `values` by channel as they are for each image.
+    pub(crate) fn by_image(&self, values: &[f32]) -> Scratch {
+        match self.depth {
+            Some(factors) => {
+                Scratch::of(factors.iter().flat_map(|f| values.iter().map(move |value| f * value)))
+            }
+            None => Scratch::of(values.iter().copied()),
+        }
+    }
+
+    /// Sums by channel of sums over each image of what was not multiplied.
+    pub(crate) fn over_images(&self, sums: Scratch<f64>, channels: usize) -> Scratch<f64> {
+        let Some(factors) = self.depth else { return sums };
+        let mut total = Scratch::filled(channels, 0.0);
+        for (sums, factor) in sums.chunks_exact(channels).zip(factors) {
+            total.iter_mut().zip(sums).for_each(|(total, sum)| *total += sum * f64::from(*factor));
+        }
+        total
+    }
+}
+
 impl NormActivation<'_> {
     pub(crate) fn check<E>(&self, values: &[E]) {
         self.norm.check(values, &[self.bias]);
@@ -156,10 +205,10 @@ pub fn scale_shift<E: Element>(isa: Isa, x: &[E], scale: &[f32], shift: &[f32], 
     normalize(isa, x, &zeros, &ones, scale, shift, y);
 }
 
-/// `z = activation(normalize(y) + shortcut)` in one pass.
+/// `z = activation(normalize(y) · depth + shortcut)` in one pass.
 ///
 /// # Shapes
-/// `y`, `shortcut` and `z` `[rows, channels]`.
+/// `y`, the shortcut's values and `z` `[rows, channels]`; of stochastic depth, the rows are the pixels of so many images.
 ///
 /// # Panics
 /// If a length is not the product of its shape.
@@ -167,21 +216,22 @@ pub fn normalize_activate<E: Element>(
     isa: Isa,
     fused: &NormActivation<'_>,
     y: &[E],
-    shortcut: Option<&[E]>,
+    shortcut: Option<Shortcut<'_, E>>,
     z: &mut [E],
 ) {
     fused.check(y);
     assert_eq!(z.len(), y.len(), "lengths of input and output");
-    let images = Images::rows(y, fused.channels());
     let scale = fused.norm.scale();
-    let parameters = [fused.norm.mean, &scale, fused.bias];
     with_function!(fused.activation, function => match shortcut {
         None => {
+            let (images, parameters) = (Images::rows(y, fused.channels()), [fused.norm.mean, &scale, fused.bias]);
             sweep(isa, images, Normalize(function), parameters, [y], [z]);
         }
         Some(shortcut) => {
-            assert_eq!(shortcut.len(), y.len(), "lengths of input and shortcut");
-            sweep(isa, images, NormalizeShortcut(function), parameters, [y, shortcut], [z]);
+            let images = shortcut.images(y, fused.channels());
+            let [scale, bias] = [&scale[..], fused.bias].map(|values| shortcut.by_image(values));
+            let parameters = [fused.norm.mean, &scale, &bias];
+            sweep(isa, images, NormalizeShortcut(function), parameters, [y, shortcut.values], [z]);
         }
     });
 }

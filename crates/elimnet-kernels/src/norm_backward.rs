@@ -9,7 +9,7 @@ use crate::columns::{Pointwise, sweep};
 use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
-use crate::norm::{BatchNorm, NormActivation, affine};
+use crate::norm::{BatchNorm, NormActivation, Shortcut, affine};
 use crate::scratch::Scratch;
 use crate::simd::Simd;
 
@@ -143,7 +143,7 @@ impl<F: Function> Pointwise<3, 2, 1, 2> for SumsShortcut<F> {
 /// batch itself. `gradient` holds that of `z` and gets the shortcut's; `d_y` is overwritten.
 ///
 /// # Shapes
-/// `y`, `shortcut`, `gradient` and `d_y` `[rows, channels]`.
+/// `y`, the shortcut's values, `gradient` and `d_y` `[rows, channels]`.
 ///
 /// # Panics
 /// If a length is not the product of its shape.
@@ -151,28 +151,30 @@ pub fn norm_shortcut_activation_backward<E: Element>(
     isa: Isa,
     fused: &NormActivation<'_>,
     y: &[E],
-    shortcut: &[E],
+    shortcut: Shortcut<'_, E>,
     gradient: &mut [E],
     d_y: &mut [E],
     mut parameters: NormGradients<'_>,
 ) {
     fused.check(y);
-    for length in [shortcut.len(), gradient.len(), d_y.len()] {
-        assert_eq!(length, y.len(), "lengths of the shortcut or a gradient, and of the input");
+    for length in [gradient.len(), d_y.len()] {
+        assert_eq!(length, y.len(), "lengths of a gradient and of the input");
     }
-    let (images, scale) = (Images::rows(y, fused.channels()), fused.norm.scale());
-    let [mean, scale, bias] = [fused.norm.mean, &scale, fused.bias];
+    let images = shortcut.images(y, fused.channels());
+    let scale = shortcut.by_image(&fused.norm.scale());
+    let bias = shortcut.by_image(fused.bias);
+    let [mean, scale, bias] = [fused.norm.mean, &scale, &bias];
     // Without an activation the gradient passes to the shortcut as it is: nothing to write.
     let sums = if fused.activation == Activation::Identity {
         sweep(isa, images, Sums(crate::activation::Identity), [mean, scale, bias], [y, &*gradient], [])
     } else {
         with_function!(fused.activation, function => {
-            let (inputs, outputs) = ([y, shortcut], [&mut *gradient]);
+            let (inputs, outputs) = ([y, shortcut.values], [&mut *gradient]);
             sweep(isa, images, SumsShortcut(function), [mean, scale, bias], inputs, outputs)
         })
     };
-    parameters.set(&fused.norm, sums);
-    input_gradient(isa, &fused.norm, y, gradient, d_y, &parameters);
+    parameters.set(&fused.norm, sums.map(|sums| shortcut.over_images(sums, images.channels)));
+    input_gradient(isa, images, &fused.norm, scale, [y, gradient], d_y, &parameters);
 }
 
 /// The second pass where `g` is stored.
@@ -194,18 +196,19 @@ impl Pointwise<4, 2, 1, 0> for InputGradient {
     }
 }
 
+/// `inputs` are `y` and `g`; `scale` is that of each channel, or of each channel of each image.
 fn input_gradient<E: Element>(
     isa: Isa,
+    images: Images,
     norm: &BatchNorm<'_>,
-    y: &[E],
-    g: &[E],
+    scale: &[f32],
+    inputs: [&[E]; 2],
     d_y: &mut [E],
     gradients: &NormGradients<'_>,
 ) {
-    let images = Images::rows(y, norm.mean.len());
-    let scale = norm.scale();
-    let [slope, offset] = norm.backward_terms(images.pixels, gradients.weight, gradients.bias);
-    sweep(isa, images, InputGradient, [norm.mean, &scale, &slope, &offset], [y, g], [d_y]);
+    let rows = images.batch * images.pixels;
+    let [slope, offset] = norm.backward_terms(rows, gradients.weight, gradients.bias);
+    sweep(isa, images, InputGradient, [norm.mean, scale, &slope, &offset], inputs, [d_y]);
 }
 
 /// Gradients of [`crate::normalize`] where `mean` and `inverse_std` are those of the batch `x` itself
@@ -227,7 +230,9 @@ pub fn batch_norm_backward<E: Element>(
 ) {
     assert_eq!(dx.len(), x.len(), "lengths of the input and its gradient");
     batch_norm_parameter_gradients(isa, norm, x, dy, d_weight, d_bias);
-    input_gradient(isa, &norm, x, dy, dx, &NormGradients { weight: d_weight, bias: d_bias });
+    let (images, gradients) =
+        (Images::rows(x, d_weight.len()), NormGradients { weight: d_weight, bias: d_bias });
+    input_gradient(isa, images, &norm, &norm.scale(), [x, dy], dx, &gradients);
 }
 
 /// The gradients of weight and bias alone; with running statistics for the batch's, those of inference mode.
