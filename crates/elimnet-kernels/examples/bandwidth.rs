@@ -86,7 +86,7 @@ impl Report {
                 E::normalize_activate(isa, &fused, &y, None, &mut z);
             });
             self.line::<E>(&format!("normalize {activation:?} shortcut"), length, 3.0, || {
-                E::normalize_activate(isa, &fused, &y, Some(&shortcut), &mut z);
+                E::normalize_activate(isa, &fused, &y, Some(Shortcut::new(&shortcut)), &mut z);
             });
             self.line::<E>(&format!("normalize {activation:?} backward"), length, 5.0, || {
                 let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
@@ -94,7 +94,8 @@ impl Report {
             });
             self.line::<E>(&format!("normalize {activation:?} shortcut backward"), length, 7.0, || {
                 let gradients = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
-                E::norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut z, &mut d_y, gradients);
+                let shortcut = Shortcut::new(&shortcut);
+                E::norm_shortcut_activation_backward(isa, &fused, &y, shortcut, &mut z, &mut d_y, gradients);
             });
         }
         let [mut means, scale] = [(); 2].map(|()| noise::<f32>(images.batch * channels));

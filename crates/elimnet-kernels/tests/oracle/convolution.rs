@@ -238,6 +238,8 @@ fn the_epilogue_is_applied_to_the_sums() {
         square(2, 20, [3, 64], 7, 2),
         grouped(2, square(2, 6, [6, 8], 3, 1)),
         depthwise(2, 9, 24, 3, 1),
+        // Six tasks an image, the last of one row.
+        depthwise(2, 41, 24, 3, 1),
         depthwise(2, 9, 33, 3, 2),
         depthwise(2, 9, 24, 5, 1),
         depthwise(1, 12, 17, 5, 2),

@@ -1,7 +1,8 @@
 //! Batch norm with what stands behind it, against the chain of plain f64 steps.
 
 use elimnet_kernels::{
-    Activation, BatchNorm, Bf16, ExciteSums, Images, Kernels, NormActivation, NormGradients, reference,
+    Activation, BatchNorm, Bf16, ExciteSums, Images, Kernels, NormActivation, NormGradients, Shortcut,
+    reference,
 };
 
 use super::activations::KINDS;
@@ -24,11 +25,22 @@ const SHAPES: [[usize; 3]; 9] = [
     [5, 3, 129],
 ];
 
+/// What stands between a norm and its activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    Nothing,
+    Shortcut,
+    /// Stochastic depth and a shortcut.
+    Depth,
+}
+
 /// A problem whose values are exact in both element types.
 struct Problem {
     images: Images,
     y: Vec<f32>,
     shortcut: Vec<f32>,
+    /// Of stochastic depth, one an image.
+    factors: Vec<f32>,
     dz: Vec<f32>,
     mean: Vec<f32>,
     inverse_std: Vec<f32>,
@@ -51,6 +63,7 @@ impl Problem {
             y,
             // Sums reach beyond where activations bend.
             shortcut: reals(length).iter().map(|value| 2.0 * value).collect(),
+            factors: (0..batch).map(|image| if image % 3 == 1 { 0.0 } else { 1.25 }).collect(),
             dz: reals(length),
             mean: mean.iter().map(|mean| *mean as f32).collect(),
             inverse_std: variance.iter().map(|v| (1.0 / (v + EPSILON).sqrt()) as f32).collect(),
@@ -67,14 +80,32 @@ impl Problem {
     }
 
     /// What goes into the activation.
-    fn before(&self, with_shortcut: bool) -> Vec<f64> {
+    fn before(&self, behind: Behind) -> Vec<f64> {
         let [y, mean, inverse_std, weight, bias] =
             [&self.y, &self.mean, &self.inverse_std, &self.weight, &self.bias].map(|values| widen(values));
         let mut values = reference::normalize(&y, &mean, &inverse_std, &weight, &bias);
-        if with_shortcut {
-            values.iter_mut().zip(&self.shortcut).for_each(|(value, s)| *value += f64::from(*s));
+        for (index, (value, shortcut)) in values.iter_mut().zip(&self.shortcut).enumerate() {
+            if behind != Behind::Nothing {
+                *value = *value * self.factor(behind, index) + f64::from(*shortcut);
+            }
         }
         values
+    }
+
+    /// What multiplies the norm's output.
+    fn factor(&self, behind: Behind, index: usize) -> f64 {
+        match behind {
+            Behind::Depth => f64::from(self.factors[index / (self.images.pixels * self.images.channels)]),
+            _ => 1.0,
+        }
+    }
+
+    fn shortcut<'a, E>(&'a self, behind: Behind, values: &'a [E]) -> Option<Shortcut<'a, E>> {
+        match behind {
+            Behind::Nothing => None,
+            Behind::Shortcut => Some(Shortcut::new(values)),
+            Behind::Depth => Some(Shortcut { values, depth: Some(&self.factors) }),
+        }
     }
 
     fn pooled(&self, index: usize) -> usize {
@@ -96,29 +127,32 @@ fn each_case(check: impl Fn(&Problem, Activation)) {
 }
 
 fn forward<E: Kernels>(problem: &Problem, kind: Activation) {
-    let values = |with_shortcut| -> Vec<f64> {
-        problem.before(with_shortcut).iter().map(|x| reference::activation(kind, *x)).collect()
+    let values = |behind| -> Vec<f64> {
+        problem.before(behind).iter().map(|x| reference::activation(kind, *x)).collect()
     };
-    let (plain, summed) = (values(false), values(true));
+    let [plain, summed, scaled] = [Behind::Nothing, Behind::Shortcut, Behind::Depth].map(values);
     let mut means = vec![0.0; problem.scale.len()];
     for (index, value) in plain.iter().enumerate() {
         means[problem.pooled(index)] += value / problem.images.pixels as f64;
     }
-    let expected = [&plain[..], &summed, &plain, &means, &means].concat();
-    let stored = 3 * plain.len();
+    let expected = [&plain[..], &summed, &scaled, &plain, &means, &means].concat();
+    let stored = 4 * plain.len();
     let bounds: Vec<_> = (0..expected.len())
         .map(|i| 1e-4 * f64::from(u8::from(i >= stored)) + 1e-5 + rounding::<E>(expected[i]))
         .collect();
     let (y, shortcut) = (elements::<E>(&problem.y), elements::<E>(&problem.shortcut));
     let fused = problem.fused(kind);
     for (isa, actual) in on_every_isa(|isa| {
-        let [mut plain, mut summed, mut again] = [(); 3].map(|()| stale::<E>(y.len()));
+        let normalized = [Behind::Nothing, Behind::Shortcut, Behind::Depth].map(|behind| {
+            let mut z = stale::<E>(y.len());
+            E::normalize_activate(isa, &fused, &y, problem.shortcut(behind, &shortcut), &mut z);
+            floats(&z)
+        });
+        let mut again = stale::<E>(y.len());
         let [mut means, mut only_means] = [(); 2].map(|()| vec![f32::NAN; problem.scale.len()]);
-        E::normalize_activate(isa, &fused, &y, None, &mut plain);
-        E::normalize_activate(isa, &fused, &y, Some(&shortcut), &mut summed);
         E::normalize_activate_pool(isa, problem.images, &fused, &y, Some(&mut again), &mut means);
         E::normalize_activate_pool(isa, problem.images, &fused, &y, None, &mut only_means);
-        [floats(&plain), floats(&summed), floats(&again), means, only_means].concat()
+        [normalized.concat(), floats(&again), means, only_means].concat()
     }) {
         let difference = within(&actual, &expected, &bounds);
         assert_eq!(difference, None, "{isa} {kind:?} {:?} {} bytes", problem.images, size_of::<E>());
@@ -131,11 +165,13 @@ fn forward_is_the_chain_of_its_steps() {
     each_case(forward::<Bf16>);
 }
 
-/// Gradients to input, weight and bias, from that of what goes into the activation.
-fn gradients(problem: &Problem, kind: Activation, before: &[f64], dz: &[f64]) -> (Vec<f64>, [Vec<f64>; 3]) {
+/// The gradient to what goes into the activation, and those to the norm's input, weight and bias.
+fn gradients(problem: &Problem, kind: Activation, behind: Behind, dz: &[f64]) -> (Vec<f64>, [Vec<f64>; 3]) {
+    let before = problem.before(behind);
     let g: Vec<f64> =
-        dz.iter().zip(before).map(|(dz, x)| dz * reference::activation_slope(kind, *x)).collect();
-    let norm = reference::batch_norm_gradients(&widen(&problem.y), &g, EPSILON, &widen(&problem.weight));
+        dz.iter().zip(&before).map(|(dz, x)| dz * reference::activation_slope(kind, *x)).collect();
+    let scaled: Vec<f64> = g.iter().enumerate().map(|(index, g)| g * problem.factor(behind, index)).collect();
+    let norm = reference::batch_norm_gradients(&widen(&problem.y), &scaled, EPSILON, &widen(&problem.weight));
     (g, norm)
 }
 
@@ -163,7 +199,7 @@ fn check_gradients<E: Kernels>(
 
 fn backward<E: Kernels>(problem: &Problem, kind: Activation) {
     let (y, dz) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
-    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(false), &widen(&problem.dz));
+    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, Behind::Nothing, &widen(&problem.dz));
     let (fused, channels) = (problem.fused(kind), problem.images.channels);
     let runs = on_every_isa(|isa| {
         let (mut gradient, mut weight, mut bias) =
@@ -175,16 +211,17 @@ fn backward<E: Kernels>(problem: &Problem, kind: Activation) {
     check_gradients::<E>(problem, kind, [&dy, &d_weight, &d_bias], runs);
 }
 
-fn shortcut_backward<E: Kernels>(problem: &Problem, kind: Activation) {
+fn shortcut_backward<E: Kernels>(problem: &Problem, kind: Activation, behind: Behind) {
     let [y, shortcut, dz] = [&problem.y, &problem.shortcut, &problem.dz].map(|values| elements::<E>(values));
-    let (g, [dy, d_weight, d_bias]) = gradients(problem, kind, &problem.before(true), &widen(&problem.dz));
+    let (g, [dy, d_weight, d_bias]) = gradients(problem, kind, behind, &widen(&problem.dz));
     let g_bounds: Vec<_> = g.iter().map(|g| 1e-5 + rounding::<E>(*g)).collect();
     let (fused, channels) = (problem.fused(kind), problem.images.channels);
     let runs = on_every_isa(|isa| {
         let (mut gradient, mut d_y) = (dz.clone(), stale::<E>(y.len()));
         let (mut weight, mut bias) = (vec![f32::NAN; channels], vec![f32::NAN; channels]);
         let parameters = NormGradients { weight: &mut weight, bias: &mut bias };
-        E::norm_shortcut_activation_backward(isa, &fused, &y, &shortcut, &mut gradient, &mut d_y, parameters);
+        let shortcut = problem.shortcut(behind, &shortcut).expect("there is one");
+        E::norm_shortcut_activation_backward(isa, &fused, &y, shortcut, &mut gradient, &mut d_y, parameters);
         assert_eq!(within(&floats(&gradient), &g, &g_bounds), None, "{isa} {kind:?} to the shortcut");
         [floats(&d_y), weight, bias].concat()
     });
@@ -199,13 +236,15 @@ fn gradients_are_the_chain_of_their_steps() {
 
 #[test]
 fn gradients_beside_a_shortcut_are_the_chain_of_their_steps() {
-    each_case(shortcut_backward::<f32>);
-    each_case(shortcut_backward::<Bf16>);
+    for behind in [Behind::Shortcut, Behind::Depth] {
+        each_case(|problem, kind| shortcut_backward::<f32>(problem, kind, behind));
+        each_case(|problem, kind| shortcut_backward::<Bf16>(problem, kind, behind));
+    }
 }
 
 fn excite<E: Kernels>(problem: &Problem, kind: Activation) {
     let (y, d_out) = (elements::<E>(&problem.y), elements::<E>(&problem.dz));
-    let (before, pixels) = (problem.before(false), problem.images.pixels as f64);
+    let (before, pixels) = (problem.before(Behind::Nothing), problem.images.pixels as f64);
     let mut scale_gradient = vec![0.0; problem.scale.len()];
     let mut dz = Vec::new();
     for (index, (x, d_out)) in before.iter().zip(&problem.dz).enumerate() {
@@ -214,7 +253,7 @@ fn excite<E: Kernels>(problem: &Problem, kind: Activation) {
         let share = f64::from(problem.mean_gradient[pooled]) / pixels;
         dz.push(f64::from(*d_out) * f64::from(problem.scale[pooled]) + share);
     }
-    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, &before, &dz);
+    let (_, [dy, d_weight, d_bias]) = gradients(problem, kind, Behind::Nothing, &dz);
     let bounds: Vec<_> =
         scale_gradient.iter().map(|sum| 3e-4 * pixels.sqrt() + rounding::<E>(*sum)).collect();
     let (fused, images, channels) = (problem.fused(kind), problem.images, problem.images.channels);

@@ -91,7 +91,8 @@ pub(crate) fn cases() -> Vec<Conv2d> {
             cases.push(depthwise(1, 17, 3, kernel, stride));
         }
     }
-    // Stride beyond the kernel: pixels that no window sees.
+    // Stride beyond the kernel: pixels that no window sees; all of them, where there is one and padding around it.
+    cases.push(padded(1, 1, 1, 1, square(1, 1, [3, 4], 1, 2)));
     cases.extend([square(2, 7, [3, 4], 1, 2), square(1, 10, [2, 3], 2, 3), depthwise(2, 11, 5, 1, 3)]);
     // Padding that differs by side, exceeds the kernel, or is all that there is.
     cases.extend([
