@@ -2,7 +2,7 @@
 
     python benchmarks/trashnet.py DATA WEIGHTS --elimnet target/release/elimnet --seeds 0 1 2 > benchmarks/results/trashnet.jsonl
 
-DATA is an image folder (train/, val/, test/), WEIGHTS a torchvision resnet18 state dict. One JSON line a run; a table of
+DATA is an image folder (train/, val/, test/), WEIGHTS a torchvision state dict of the networks: without `--networks`, resnet18's. One JSON line a run; a table of
 test macro-F1 (mean and spread over the seeds) and training speed on stderr.
 """
 
@@ -16,16 +16,19 @@ import tempfile
 
 HERE = pathlib.Path(__file__).parent
 CONFIGS = HERE.parent / "configs" / "model"
-NETWORKS = [  # title, model file, torchvision's last kept stage, pretrained
+NETWORKS = [  # title, model file or network of the zoo, torchvision's last kept stage (of resnet18 alone), pretrained
     ("resnet18, pretrained", "resnet18.yaml", "layer4", True),
     ("resnet18 elim 2, pretrained", "resnet18_elim_2.yaml", "layer2", True),
     ("resnet18 elim 2, from scratch", "resnet18_elim_2.yaml", "layer2", False),
+    ("efficientnet_b0, pretrained", "efficientnet_b0", None, True),
+    ("mobilenet_v3_large, pretrained", "mobilenet_v3_large", None, True),
 ]
 
 
 def elimnet(arguments, model, weights, seed, precision):
     with tempfile.TemporaryDirectory() as folder:
-        command = [arguments.elimnet, "train", "--model", str(CONFIGS / model), "--data", arguments.data]
+        model = str(CONFIGS / model) if model.endswith(".yaml") else model
+        command = [arguments.elimnet, "train", "--model", model, "--data", arguments.data]
         command += ["--weights", weights or "none", "--image-size", str(arguments.image_size), "--output", folder]
         command += ["--epochs", str(arguments.epochs), "--batch-size", str(arguments.batch_size), "--seed", str(seed)]
         command += ["--learning-rate", str(arguments.learning_rate), "--threads", str(arguments.threads), "--precision", precision]
@@ -71,7 +74,7 @@ def main():
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--networks", nargs="+", default=[title for title, *_ in NETWORKS])
+    parser.add_argument("--networks", nargs="+", default=[title for title, *_ in NETWORKS[:3]])
     parser.add_argument("--tools", nargs="+", default=["elimnet-f32", "elimnet-bf16", "torch-f32"])
     arguments = parser.parse_args()
     records = []
