@@ -178,6 +178,7 @@ pub trait Engine: Send {
     /// If a tensor is missing, unexpected or of another shape.
     fn set_optimizer_state(&mut self, state: &OptimizerState) -> Result<(), EngineError>;
 
-    /// Bytes that the engine holds now: tensors, gradients, activations, workspaces.
+    /// Bytes that the engine holds now: tensors, gradients, activations, and workspaces, some of which it may share with others of its
+    /// device.
     fn memory_bytes(&self) -> usize;
 }
