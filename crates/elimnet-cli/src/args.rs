@@ -417,7 +417,7 @@ pub(crate) struct DeviceArgs {
     /// Where to compute.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// Threads that compute; 0 for one a core. Does not change the result.
+    /// Threads that compute, and decode images where there is no --workers; 0 for one a core. Does not change the result.
     #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=1024))]
     pub(crate) threads: u16,
     /// What activations are stored as; auto is bf16 where the processor computes with it (AVX512_BF16, AMX), else f32 [default: auto; with --resume the run's].

@@ -39,7 +39,12 @@ pub(crate) fn run(args: &EvaluateArgs) -> anyhow::Result<()> {
         ));
     }
     let (name, split) = chosen(&dataset, args.split)?;
-    let evaluation = measure(&model, split, policy, args.batch_size as usize, &device)?;
+    let options = LoaderOptions {
+        batch_size: args.batch_size as usize,
+        workers: usize::from(args.device.threads),
+        ..LoaderOptions::new(policy, model.card.preprocessing.clone())
+    };
+    let evaluation = measure(&model, &Loader::new(split, options), &device)?;
     let scores = TestScores::new(&evaluation, &dataset.classes);
     let report = Report { split: name, images: split.len(), scores };
     match args.format {
@@ -73,17 +78,9 @@ fn chosen(dataset: &Dataset, split: SplitName) -> anyhow::Result<(&'static str, 
     Ok((name, split))
 }
 
-fn measure(
-    model: &Model,
-    split: &Split,
-    policy: Policy,
-    batch_size: usize,
-    device: &dyn Device,
-) -> anyhow::Result<Evaluation> {
+fn measure(model: &Model, loader: &Loader, device: &dyn Device) -> anyhow::Result<Evaluation> {
     let mut engine = device.load(&model.card.network)?;
     engine.set_tensors(&model.tensors)?;
-    let options = LoaderOptions::new(policy, model.card.preprocessing.clone());
-    let loader = Loader::new(split, LoaderOptions { batch_size, ..options });
     Ok(evaluate(engine.as_mut(), loader.epoch(0, Order::Sequential), |_| ())?)
 }
 

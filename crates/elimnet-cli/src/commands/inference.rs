@@ -119,7 +119,8 @@ impl Pass {
         let mut confusion = Confusion::new(classes.len());
         let (mut progress, mut unreadable, mut done) = (Progress::new(), 0, 0);
         let started = Instant::now();
-        let stopwatch = classifier.classify_files(files, batch_size, 0, |file, outcome| {
+        let workers = usize::from(args.device.threads);
+        let stopwatch = classifier.classify_files(files, batch_size, workers, |file, outcome| {
             done += 1;
             progress.show("images", done, files.len() as u64);
             let prediction = match outcome {

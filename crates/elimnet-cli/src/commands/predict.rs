@@ -27,12 +27,14 @@ pub(crate) fn run(args: &PredictArgs) -> anyhow::Result<Ending> {
     let mut writer = Writer::new(std::io::stdout().lock(), args.format, classifier.classes(), args.top_k)?;
     let mut failures = 0;
     let batch_size = args.batch_size as usize;
-    classifier.classify_files(&files, batch_size, 0, |file, outcome| match outcome {
-        Ok(prediction) => writer.write(file, &prediction, None),
-        Err(error) => {
-            say(&failure(file, &error));
-            failures += 1;
-            Ok(())
+    classifier.classify_files(&files, batch_size, usize::from(args.device.threads), |file, outcome| {
+        match outcome {
+            Ok(prediction) => writer.write(file, &prediction, None),
+            Err(error) => {
+                say(&failure(file, &error));
+                failures += 1;
+                Ok(())
+            }
         }
     })?;
     drop(writer.finish()?);
