@@ -322,6 +322,46 @@ fn infinities_stay_where_they_are() {
     }
 }
 
+/// The statistics of a channel whose sums are no numbers are none, and the others' are as ever.
+fn check_moments_beside_infinities<E: Kernels>(conv: &Conv2d) {
+    let mut numbers = Numbers::new(6);
+    let mut operands = Operands::new(conv, |count| numbers.integers(count));
+    operands.weight[..conv.weight_len() / conv.out_channels].fill(f32::INFINITY);
+    let sums = expected(conv, &operands, Pass::Sums);
+    let (mean, variance) = reference::batch_statistics(conv.out_channels, &sums);
+    let (input, channels) = (elements::<E>(&operands.input), conv.out_channels);
+    for (isa, actual) in on_every_isa(|isa| {
+        let filter = PackedFilter::<E>::forward(isa, conv, &operands.weight);
+        let (mut moments, mut output) = (vec![0.0; 2 * channels], stale::<E>(conv.output_len()));
+        let (mean, variance) = moments.split_at_mut(channels);
+        let epilogue = Epilogue { moments: Some(Moments { mean, variance }), ..Epilogue::default() };
+        E::conv2d(isa, conv, &input, &filter, epilogue, &mut output);
+        moments
+    }) {
+        let (means, variances) = actual.split_at(channels);
+        assert!(!means[0].is_finite() && variances[0].is_nan(), "{isa}: {} of {conv:?}", variances[0]);
+        let bounds =
+            |expected: &[f64]| expected.iter().map(|value| 1e-4 + 1e-5 * value.abs()).collect::<Vec<_>>();
+        for (found, expected) in [(&means[1..], &mean[1..]), (&variances[1..], &variance[1..])] {
+            assert_eq!(within(found, expected, &bounds(expected)), None, "{isa} of {conv:?}");
+        }
+    }
+}
+
+#[test]
+fn moments_beside_infinities_are_those_of_their_channels() {
+    for conv in [
+        pointwise(70, 24, 40),
+        square(1, 9, [16, 33], 3, 1),
+        square(2, 9, [32, 64], 3, 2),
+        depthwise(2, 9, 24, 3, 1),
+        depthwise(2, 9, 24, 7, 1),
+    ] {
+        check_moments_beside_infinities::<f32>(&conv);
+        check_moments_beside_infinities::<Bf16>(&conv);
+    }
+}
+
 #[test]
 fn a_filter_packed_again_is_as_good_as_new() {
     for conv in [square(2, 6, [5, 37], 3, 2), square(1, 6, [64, 40], 3, 1), depthwise(1, 6, 9, 3, 1)] {

@@ -50,13 +50,7 @@ fn check_statistics<E: Kernels>([rows, channels]: [usize; 2], [spread, offset]: 
     let x = Numbers::new(1).reals(rows * channels).iter().map(|x| x * spread + offset).collect();
     let x = rounded::<E>(x);
     let (mean, variance) = reference::batch_statistics(channels, &widen(&x));
-    let x = elements::<E>(&x);
-    for (isa, actual) in on_every_isa(|isa| {
-        let mut actual = vec![f32::NAN; 2 * channels];
-        let (mean, variance) = actual.split_at_mut(channels);
-        E::batch_statistics(isa, &x, mean, variance);
-        actual
-    }) {
+    for (isa, actual) in statistics::<E>(channels, &x) {
         let expected = [&mean[..], &variance].concat();
         // The mean of a task may be off by the rounding of its sum: 128 rows times the offset.
         let mean_bound = |m: &f64| f64::from(spread) * 1e-6 + 1e-5 * m.abs();
@@ -64,6 +58,27 @@ fn check_statistics<E: Kernels>([rows, channels]: [usize; 2], [spread, offset]: 
         let bounds: Vec<_> = mean.iter().map(mean_bound).chain(variance.iter().map(variance_bound)).collect();
         let difference = within(&actual, &expected, &bounds);
         assert_eq!(difference, None, "{isa} {rows} x {channels} around {offset}");
+    }
+}
+
+/// Means, then variances, of every instruction set.
+fn statistics<E: Kernels>(channels: usize, x: &[f32]) -> Vec<(&'static str, Vec<f32>)> {
+    let x = elements::<E>(x);
+    on_every_isa(|isa| {
+        let mut statistics = vec![f32::NAN; 2 * channels];
+        let (mean, variance) = statistics.split_at_mut(channels);
+        E::batch_statistics(isa, &x, mean, variance);
+        statistics
+    })
+}
+
+#[test]
+fn statistics_of_what_is_no_number_are_none() {
+    let x = [f32::NAN, 1.0, 2.0, 3.0];
+    for (isa, found) in statistics::<f32>(2, &x).into_iter().chain(statistics::<Bf16>(2, &x)) {
+        let [mean, other_mean, variance, other_variance] = found[..] else { unreachable!("of two channels") };
+        assert!(mean.is_nan() && variance.is_nan(), "{isa}: {mean} {variance}");
+        assert_eq!((other_mean, other_variance), (2.0, 1.0), "{isa}");
     }
 }
 
@@ -81,13 +96,7 @@ fn check_integer_statistics<E: Kernels>(channels: usize) {
     let values = |i: usize| [3.0, -3.0, 1.0, -1.0][(i / channels) % 4] * (1 + i % channels % 4) as f32;
     let x: Vec<f32> = (0..rows * channels).map(values).collect();
     let (mean, variance) = reference::batch_statistics(channels, &widen(&x));
-    let x = elements::<E>(&x);
-    for (isa, actual) in on_every_isa(|isa| {
-        let mut actual = vec![f32::NAN; 2 * channels];
-        let (mean, variance) = actual.split_at_mut(channels);
-        E::batch_statistics(isa, &x, mean, variance);
-        actual
-    }) {
+    for (isa, actual) in statistics::<E>(channels, &x) {
         assert_eq!(first_difference(&actual, &[&mean[..], &variance].concat()), None, "{isa} {channels}");
     }
 }
