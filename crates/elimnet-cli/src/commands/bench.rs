@@ -92,6 +92,7 @@ fn table(results: &[BenchResult], threads: usize) -> String {
         ("median ms", Align::Right),
         ("p95 ms", Align::Right),
         ("images/s", Align::Right),
+        ("MiB", Align::Right),
     ]);
     for result in results {
         table.row([
@@ -101,6 +102,7 @@ fn table(results: &[BenchResult], threads: usize) -> String {
             format!("{:.3}", result.median_ms),
             format!("{:.3}", result.p95_ms),
             format!("{:.1}", result.images_per_second),
+            format!("{:.0}", result.memory_bytes as f64 / f64::from(1 << 20)),
         ]);
     }
     let about = results.first().map(|result| {

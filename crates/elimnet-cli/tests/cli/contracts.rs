@@ -94,6 +94,9 @@ fn bench_as_json_lines() {
             insta::assert_json_snapshot!("bench_as_json_lines", structure(&lines[0]));
         });
     }
+    let text = scene.ok("bench tiny.yaml --batch-size 1 --image-size 32 --seconds 0");
+    let columns: Vec<&str> = text.lines().nth(1).unwrap_or_default().split('|').map(str::trim).collect();
+    assert_eq!(columns, ["mode", "batch", "image", "median ms", "p95 ms", "images/s", "MiB"], "{text}");
 }
 
 #[test]
