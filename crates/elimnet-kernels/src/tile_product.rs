@@ -223,7 +223,9 @@ impl<O: Element> Job<'_, O> {
             Cut { images: 1, lines: piece_length(count, lines).next_multiple_of(step), columns }
         };
         let tasks = batch.div_ceil(cut.images) * count.div_ceil(cut.lines);
-        if tasks < TASKS / 2 && step == 1 && panels.len() == 1 && self.products.len() == 1 {
+        // What is put together has no gaps; a single phase leaves some where no other is reached.
+        let has_gaps = step > 1 || length > self.products[0].grid[1] * columns;
+        if tasks < TASKS / 2 && !has_gaps && panels.len() == 1 && self.products.len() == 1 {
             let blocks = columns.div_ceil(BLOCK).div_ceil((TASKS / 2).div_ceil(tasks));
             cut.columns = (blocks * BLOCK).min(columns);
         }

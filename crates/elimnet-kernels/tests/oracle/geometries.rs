@@ -93,6 +93,8 @@ pub(crate) fn cases() -> Vec<Conv2d> {
     }
     // Stride beyond the kernel: pixels that no window sees; all of them, where there is one and padding around it.
     cases.push(padded(1, 1, 1, 1, square(1, 1, [3, 4], 1, 2)));
+    // Pixels that no window sees in every row, and few rows of more than a block of columns.
+    cases.push(Conv2d { kernel: [4, 1], stride: [1, 3], ..padded(3, 0, 0, 0, square(3, 6, [42, 1], 1, 1)) });
     cases.extend([square(2, 7, [3, 4], 1, 2), square(1, 10, [2, 3], 2, 3), depthwise(2, 11, 5, 1, 3)]);
     // Padding that differs by side, exceeds the kernel, or is all that there is.
     cases.extend([
