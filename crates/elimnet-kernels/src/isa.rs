@@ -82,7 +82,7 @@ impl Isa {
         available
     }
 
-    /// Stand-ins for AVX512_BF16 and AMX, on any machine of their kind: portable code around blocks of products in plain loops. They
+    /// Stand-ins for AVX512_BF16 and AMX, on any x86-64 machine: portable code around blocks of products in plain loops. They
     /// test what feeds and empties those units, and are slow.
     pub fn emulated() -> Vec<Self> {
         #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 //! read and written once, forward; backward the activation's slope is worked out again from the norm's input,
 //! which is cheaper than to store it.
 //!
-//! `t = (y − mean) · inverse_std · weight + bias + shortcut`, `z = activation(t)`.
+//! `t = ((y − mean) · inverse_std · weight + bias) · depth + shortcut`, `z = activation(t)`.
 
 use crate::activation::{Activation, Function, with_function};
 use crate::columns::{Pointwise, check_rows, sweep};
@@ -67,6 +67,12 @@ pub struct NormActivation<'a> {
 }
 
 /// What is added to a norm's output, before the activation.
+///
+/// # Shapes
+/// `values` `[rows, channels]`, `depth` `[images]`, in which the rows lie one after the other.
+///
+/// # Source
+/// Stochastic depth: Huang et al., *Deep Networks with Stochastic Depth*, 2016.
 #[derive(Clone, Copy, Debug)]
 pub struct Shortcut<'a, E> {
     /// Values of the output's shape.

@@ -134,6 +134,15 @@ impl Room {
     }
 }
 
+impl Drop for Room {
+    fn drop(&mut self) {
+        let mut bump = std::mem::take(&mut self.bump);
+        bump.reset();
+        // A thread that is ending keeps nothing.
+        let _ = BUMPS.try_with(|bumps| bumps.borrow_mut().push(bump));
+    }
+}
+
 /// Bytes that the calling thread keeps for calls of kernels to come.
 pub fn kept_bytes() -> usize {
     let bumps = BUMPS.try_with(|bumps| bumps.borrow().iter().map(Bump::allocated_bytes).sum());
@@ -143,15 +152,6 @@ pub fn kept_bytes() -> usize {
 fn kept<T: Stored>() -> usize {
     let bytes = |buffers: &mut Vec<Vec<T>>| buffers.iter().map(|buffer| size_of_val(&buffer[..])).sum();
     T::with_store(bytes).unwrap_or(0)
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let mut bump = std::mem::take(&mut self.bump);
-        bump.reset();
-        // A thread that is ending keeps nothing.
-        let _ = BUMPS.try_with(|bumps| bumps.borrow_mut().push(bump));
-    }
 }
 
 #[cfg(test)]
