@@ -19,6 +19,9 @@ use crate::threads;
 const FOLDED_LENGTH: usize = 128;
 /// Rows that go together.
 const ROWS: usize = 4;
+/// Bytes of each array, at least, between what is computed and what is asked for in the second-level cache: the machine's own
+/// prefetching stops at the end of each page, and does not follow four rows of several arrays at once.
+const AHEAD: usize = 4096;
 /// Values of each array that a task takes, at least and at most; tasks in between when that makes `TASKS`.
 const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
 const TASKS: usize = 64;
@@ -228,11 +231,13 @@ where
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         let row = fold(self.channels) * self.channels;
+        let ahead = (AHEAD / size_of::<E>()).next_multiple_of(ROWS * row);
         let mut sums = Scratch::filled(SUMS * row, 0.0);
         let mut start = 0;
         while start + ROWS * row <= self.length {
             // Folded rows are whole registers: only the last of all can be shorter.
             for column in (0..row).step_by(S::LANES) {
+                self.prefetch(simd, start + ahead + column, row);
                 self.register::<S, ROWS>(simd, start, row, column..column + S::LANES, &mut sums);
             }
             start += ROWS * row;
@@ -254,6 +259,20 @@ impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: 
 where
     F: Pointwise<P, I, O, SUMS>,
 {
+    /// Asks for the lines of `ROWS` rows of `length` values from `start` on, there or not.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, start: usize, length: usize) {
+        for row in 0..ROWS {
+            let place = start + row * length;
+            for input in &self.inputs {
+                simd.prefetch_line(input.as_ptr().wrapping_add(place));
+            }
+            for output in &self.outputs {
+                simd.prefetch_line(output.as_ptr().wrapping_add(place));
+            }
+        }
+    }
+
     /// One register's columns of `COUNT` rows of `length` values from `start` on.
     ///
     /// Loops over indices: `array::map` and closures are functions of their own, which the compiler did not
