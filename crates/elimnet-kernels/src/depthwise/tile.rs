@@ -123,8 +123,8 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
         };
         let mut first = 0;
         while first < width {
-            let mut sums = operands.sums::<S, KERNEL, STRIDE>(simd, first);
-            self.complete::<S>(simd, start + first, &mut sums);
+            let sums = operands.sums::<S, KERNEL, STRIDE>(simd, first);
+            let sums = self.complete::<S>(simd, start + first, sums);
             if first + S::LANES <= width {
                 self.target.store::<S>(simd, start + first, &sums);
             } else {
@@ -171,37 +171,45 @@ impl<I: Element> Operands<'_, I> {
 }
 
 impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, I, O, KERNEL, STRIDE> {
-    /// Takes the sums of a register's channels through the epilogue.
+    /// Takes the sums of a register's channels through the epilogue; by value, as the compiler kept them in memory
+    /// otherwise.
     #[inline(always)]
-    fn complete<S: Simd>(&mut self, simd: S, channel: usize, sums: &mut TileSums<S>) {
+    fn complete<S: Simd>(&mut self, simd: S, channel: usize, mut sums: TileSums<S>) -> TileSums<S> {
         let Self { target, parameters, .. } = self;
         if !self.sums.values.is_empty() {
-            self.sums.add::<S>(simd, channel, sums, [target.rows, target.pixels]);
+            self.sums.add::<S>(simd, channel, &sums, [target.rows, target.pixels]);
         }
         if let Some(shortcut) = target.shortcut {
             let lanes = S::LANES.min(self.channels.end - channel);
-            for (row, sums) in sums.iter_mut().enumerate().take(target.rows) {
-                for (pixel, sum) in sums.iter_mut().enumerate().take(target.pixels) {
-                    let first = row * target.row + pixel * target.pixel + channel;
-                    *sum = simd.add(*sum, simd.load_element(&shortcut[first..first + lanes]));
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (pixel, sum) in sums.iter_mut().enumerate() {
+                    if row < target.rows && pixel < target.pixels {
+                        let first = row * target.row + pixel * target.pixel + channel;
+                        *sum = simd.add(*sum, simd.load_element(&shortcut[first..first + lanes]));
+                    }
                 }
             }
         }
-        with_function!(parameters.activation, function => {
-            for sums in sums {
-                for sum in sums {
-                    *sum = function.value::<S, O>(simd, *sum);
-                }
-            }
-        });
+        with_function!(parameters.activation, function => activated::<S, O, _>(simd, function, sums))
     }
+}
+
+/// Written out: in loops around rare functions the compiler kept the sums in memory, for the others too.
+#[inline(always)]
+fn activated<S: Simd, E: Element, F: Function>(simd: S, function: F, sums: TileSums<S>) -> TileSums<S> {
+    let [[a, b, c, d], [e, f, g, h]] = sums;
+    let [a, b] = [function.value::<S, E>(simd, a), function.value::<S, E>(simd, b)];
+    let [c, d] = [function.value::<S, E>(simd, c), function.value::<S, E>(simd, d)];
+    let [e, f] = [function.value::<S, E>(simd, e), function.value::<S, E>(simd, f)];
+    let [g, h] = [function.value::<S, E>(simd, g), function.value::<S, E>(simd, h)];
+    [[a, b, c, d], [e, f, g, h]]
 }
 
 impl<E: Element> Target<'_, E> {
     /// Writes a whole register's channels.
     #[inline(always)]
     fn store<S: Simd>(&mut self, simd: S, channel: usize, sums: &TileSums<S>) {
-        if [self.rows, self.pixels] != [ROWS, PIXELS] {
+        if self.rows != ROWS || self.pixels != PIXELS {
             return self.store_lanes::<S>(simd, channel..channel + S::LANES, sums);
         }
         let (row, column) = (self.row, self.pixel);
@@ -217,10 +225,12 @@ impl<E: Element> Target<'_, E> {
     /// Writes some channels of the rows and pixels that exist.
     #[inline(always)]
     fn store_lanes<S: Simd>(&mut self, simd: S, channels: Range<usize>, sums: &TileSums<S>) {
-        for (row, sums) in sums.iter().enumerate().take(self.rows) {
-            for (pixel, sum) in sums.iter().enumerate().take(self.pixels) {
-                let place = row * self.row + pixel * self.pixel;
-                simd.store_element(*sum, &mut self.values[place + channels.start..place + channels.end]);
+        for (row, sums) in sums.iter().enumerate() {
+            for (pixel, sum) in sums.iter().enumerate() {
+                if row < self.rows && pixel < self.pixels {
+                    let place = row * self.row + pixel * self.pixel;
+                    simd.store_element(*sum, &mut self.values[place + channels.start..place + channels.end]);
+                }
             }
         }
     }
@@ -239,11 +249,13 @@ impl Sums<'_> {
         }
         let pivot = simd.load(pivots);
         let (mut sum, mut square) = (simd.load(sums), simd.load(squares));
-        for values in tile.iter().take(rows) {
-            for value in values.iter().take(pixels) {
-                let distance = simd.subtract(*value, pivot);
-                sum = simd.add(sum, distance);
-                square = simd.mul_add(distance, distance, square);
+        for (row, values) in tile.iter().enumerate() {
+            for (pixel, value) in values.iter().enumerate() {
+                if row < rows && pixel < pixels {
+                    let distance = simd.subtract(*value, pivot);
+                    sum = simd.add(sum, distance);
+                    square = simd.mul_add(distance, distance, square);
+                }
             }
         }
         simd.store(sum, sums);

@@ -11,6 +11,8 @@ use crate::simd::Simd;
 /// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
 /// of the machine follows.
 const VALUES_AHEAD: usize = 2048;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 /// Channels of a patch at once, which stay in the nearest caches.
 const PATCH_CHANNELS: usize = 128;
 
@@ -24,6 +26,21 @@ pub(crate) struct Window {
     pub(crate) output: [usize; 2],
     pub(crate) top: usize,
     pub(crate) left: usize,
+    /// Output values of a row between a tile and the one that memory is asked for.
+    ahead: usize,
+}
+
+/// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
+fn tiles_ahead(channels: usize) -> usize {
+    (VALUES_AHEAD / (PIXELS * channels.max(1))).clamp(1, 8)
+}
+
+/// Asks for the lines of `length` values, there or not.
+#[inline(always)]
+fn prefetch<S: Simd, E>(simd: S, first: *const E, length: usize) {
+    for offset in (0..length).step_by(LINE / size_of::<E>()) {
+        simd.prefetch_line(first.wrapping_add(offset));
+    }
 }
 
 impl Window {
@@ -34,6 +51,7 @@ impl Window {
             output: [conv.out_height(), conv.out_width()],
             top: conv.padding.top,
             left: conv.padding.left,
+            ahead: tiles_ahead(conv.in_channels) * PIXELS * conv.in_channels,
         }
     }
 
@@ -96,12 +114,6 @@ impl Window {
         (pixels - 1) * self.channels + self.channels.next_multiple_of(lanes)
     }
 
-    /// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
-    #[inline(always)]
-    pub(crate) fn tiles_ahead(&self) -> usize {
-        (VALUES_AHEAD / (PIXELS * self.channels)).clamp(1, 8)
-    }
-
     /// Asks for what a tile ahead of the one at `first` sees and the tiles above did not: its lowest rows.
     #[inline(always)]
     pub(crate) fn prefetch<S: Simd, E: Element>(
@@ -115,18 +127,17 @@ impl Window {
         let length = PIXELS * stride * self.channels;
         let seen = span(ROWS, kernel, stride) - ROWS * stride;
         for row in seen..span(ROWS, kernel, stride) {
-            let start = first + row * self.source_row() + self.tiles_ahead() * length;
-            simd.prefetch(image.get(start..start + length).unwrap_or_default());
+            let start = first + row * self.source_row() + self.ahead * stride;
+            prefetch(simd, image.as_ptr().wrapping_add(start), length);
         }
     }
 
     /// The same of the output's rows, which `output` holds from the tile's first value on.
     #[inline(always)]
     pub(crate) fn prefetch_output<S: Simd, E: Element>(&self, simd: S, output: &[E]) {
-        let length = PIXELS * self.channels;
         for row in 0..ROWS {
-            let start = row * self.output_row() + self.tiles_ahead() * length;
-            simd.prefetch(output.get(start..start + length).unwrap_or_default());
+            let start = row * self.output_row() + self.ahead;
+            prefetch(simd, output.as_ptr().wrapping_add(start), PIXELS * self.channels);
         }
     }
 
