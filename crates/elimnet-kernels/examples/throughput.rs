@@ -3,14 +3,15 @@
 //!
 //! `cargo run --release -p elimnet-kernels --example throughput -- [threads] [batch] [part of a layer's name] [f32|bf16|f32-winograd|bf16-winograd]`;
 //! `ELIMNET_ISA` picks the instruction set. Weights are packed before the clock starts, as in inference; the
-//! forward pass gathers moments, as in training. What f32 reaches is also given as a share of what multiply-adds in registers alone
-//! reach at that moment; Winograd's algorithm, whose rate is that of a direct convolution's products, can be above it.
+//! forward pass gathers moments, as in training. Rates are also given as a share of what multiply-adds of that precision in registers
+//! alone reach at that moment; Winograd's algorithm, whose rate is that of a direct convolution's products, can be above it.
 #![allow(clippy::print_stdout)] // what this program is for
 
 use std::time::Instant;
 
 use elimnet_kernels::{
-    Bf16, Conv2d, Element, Epilogue, Isa, Kernels, Moments, PackedFilter, Padding, multiply_in_registers,
+    Bf16, Conv2d, Element, Epilogue, Isa, Kernels, Moments, PackedFilter, Padding,
+    multiply_bf16_in_registers, multiply_in_registers,
 };
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
@@ -44,37 +45,37 @@ fn main() {
     let wanted = arguments.get(2).map_or("", String::as_str);
     let isa = Isa::detect();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a thread pool");
-    println!(
-        "{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds, share of the peak of f32), best of 7"
-    );
+    println!("{isa}, {threads} threads, batch {batch}; TFLOP/s (milliseconds, share of the peak), best of 7");
     println!("{:<30} {:>20} {:>20} {:>20}", "layer", "forward", "input gradient", "weight gradient");
     let is_wanted = |element: &str| arguments.get(3).is_none_or(|wanted| wanted == element);
     for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
-        let peak = peak(isa, &pool);
+        let [f32, bf16] = [false, true].map(|is_bf16| peak(isa, is_bf16, &pool));
         pool.install(|| {
             if is_wanted("f32") {
-                measure::<f32>(isa, batch, "f32", Some(peak), layer);
+                measure::<f32>(isa, batch, "f32", f32, layer);
             }
             if is_wanted("bf16") {
-                measure::<Bf16>(isa, batch, "bf16", None, layer);
+                measure::<Bf16>(isa, batch, "bf16", bf16, layer);
             }
             if is_wanted("f32-winograd") {
-                measure::<f32>(isa, batch, "f32-winograd", Some(peak), layer);
+                measure::<f32>(isa, batch, "f32-winograd", f32, layer);
             }
             if is_wanted("bf16-winograd") {
-                measure::<Bf16>(isa, batch, "bf16-winograd", None, layer);
+                measure::<Bf16>(isa, batch, "bf16-winograd", bf16, layer);
             }
         });
     }
 }
 
-/// TFLOP/s of f32 in registers, on all threads at once.
-fn peak(isa: Isa, pool: &rayon::ThreadPool) -> f64 {
-    const ROUNDS: usize = 1 << 22;
+/// TFLOP/s in registers, on all threads at once; of f32 where no unit multiplies bf16.
+fn peak(isa: Isa, is_bf16: bool, pool: &rayon::ThreadPool) -> f64 {
+    const ROUNDS: usize = 1 << 21;
+    let multiply = || {
+        let bf16 = is_bf16.then(|| multiply_bf16_in_registers(isa, ROUNDS)).flatten();
+        bf16.unwrap_or_else(|| multiply_in_registers(isa, ROUNDS))
+    };
     let mut operations = 0;
-    let seconds = best_seconds(|| {
-        operations = pool.broadcast(|_| multiply_in_registers(isa, ROUNDS)).into_iter().sum();
-    });
+    let seconds = best_seconds(|| operations = pool.broadcast(|_| multiply()).into_iter().sum());
     operations as f64 / seconds / 1e12
 }
 
@@ -82,7 +83,7 @@ fn measure<E: Kernels>(
     isa: Isa,
     batch: usize,
     element: &str,
-    peak: Option<f64>,
+    peak: f64,
     layer: &(&str, usize, usize, usize, usize, usize, bool),
 ) {
     let &(name, side, in_channels, out_channels, kernel, stride, depthwise) = layer;
@@ -124,8 +125,7 @@ fn measure<E: Kernels>(
     });
     let rate = |seconds: f64| {
         let rate = 2.0 * conv.multiply_adds() as f64 / seconds / 1e12;
-        let share = peak.map_or(String::new(), |peak| format!(", {:.0} %", rate / peak * 100.0));
-        format!("{rate:.3} ({:.2}{share})", seconds * 1e3)
+        format!("{rate:.3} ({:.2}, {:.0} %)", seconds * 1e3, rate / peak * 100.0)
     };
     let name = format!("{name} {element}");
     println!("{name:<30} {:>20} {:>20} {:>20}", rate(forward), rate(backward), rate(weights));

@@ -80,7 +80,7 @@ pub use norm_backward::{
     norm_shortcut_activation_backward,
 };
 pub use optimizer::{AdamW, Rule, Sgd, Update, adamw_step, sgd_momentum_step, squared_norm, update};
-pub use peak::multiply_in_registers;
+pub use peak::{multiply_bf16_in_registers, multiply_in_registers};
 pub use pool::{
     AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
     avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,

@@ -21,6 +21,14 @@ pub fn multiply_in_registers(isa: Isa, rounds: usize) -> usize {
     isa.run(Chains { rounds }) as usize * 2
 }
 
+/// As [`multiply_in_registers`], of bf16 on the unit that multiplies it; `None` where there is none and bf16 is widened to f32.
+pub fn multiply_bf16_in_registers(isa: Isa, rounds: usize) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return isa.tile_unit()?.multiply_in_registers(rounds).map(|multiply_adds| 2 * multiply_adds);
+    #[cfg(not(target_arch = "x86_64"))]
+    return None;
+}
+
 /// Counts one for each multiply-add.
 struct Chains {
     rounds: usize,
@@ -64,6 +72,10 @@ mod tests {
         for isa in Isa::available() {
             for rounds in [0, 1, 1000, (1 << 20) + 1] {
                 assert_eq!(multiply_in_registers(isa, rounds), rounds * CHAINS * isa.lanes() * 2, "{isa}");
+                if let Some(round) = multiply_bf16_in_registers(isa, 1) {
+                    assert!(round > 0, "{isa}");
+                    assert_eq!(multiply_bf16_in_registers(isa, rounds), Some(rounds * round), "{isa}");
+                }
             }
         }
     }

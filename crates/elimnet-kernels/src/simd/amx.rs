@@ -10,8 +10,8 @@ use std::arch::x86_64::__cpuid_count;
 use std::marker::PhantomData;
 use std::sync::OnceLock;
 
-use super::tiles::{First, TILE, TileBlock};
-use crate::block::Sums;
+use super::tiles::{First, STEP, TILE, TileBlock};
+use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 
 /// Proof that AMX with bf16 (and AVX-512 beside it) is there and the system lets this process use it; [`Amx::detect`] is the only
@@ -154,6 +154,44 @@ impl Configured {
             }
             store_sums(sums);
         }
+    }
+}
+
+impl Configured {
+    /// As [`super::tiles::TileUnit::multiply_in_registers`].
+    pub(super) fn multiply_in_registers(&self, rounds: usize) -> usize {
+        // A sum counts 32 a round, up to 2²⁴ exactly.
+        const MOST_TURNS: usize = 1 << 19;
+        let ones = [Bf16::from_f32(1.0); TILE * STEP];
+        let (mut sums, mut count, mut left) = ([0.0; BLOCK * BLOCK], 0.0, rounds);
+        while left > 0 {
+            let turns = left.min(MOST_TURNS);
+            sums.fill(0.0);
+            // SAFETY: `self` proves that the tiles are configured; `sums` has room for four tiles, `ones` are one. The
+            // compiler does not use the tile registers, so they keep the sums from one statement to the next.
+            unsafe {
+                load_sums(&sums);
+                asm!(
+                    "tileloadd tmm4, [{ones} + 1*{row}]",
+                    "tileloadd tmm6, [{ones} + 1*{row}]",
+                    "2:",
+                    "tdpbf16ps tmm0, tmm4, tmm6",
+                    "tdpbf16ps tmm1, tmm4, tmm6",
+                    "tdpbf16ps tmm2, tmm4, tmm6",
+                    "tdpbf16ps tmm3, tmm4, tmm6",
+                    "dec {turns}",
+                    "jnz 2b",
+                    ones = in(reg) ones.as_ptr(),
+                    row = in(reg) 64_usize,
+                    turns = inout(reg) turns => _,
+                    options(nostack, readonly),
+                );
+                store_sums(&mut sums);
+            }
+            count += sums.iter().copied().map(f64::from).sum::<f64>();
+            left -= turns;
+        }
+        count as usize
     }
 }
 

@@ -62,6 +62,41 @@ impl Dot {
     }
 }
 
+impl Dot {
+    /// As [`super::tiles::TileUnit::multiply_in_registers`].
+    pub(super) fn multiply_in_registers(self, rounds: usize) -> usize {
+        // A sum counts two a round, up to 2²⁴ exactly.
+        let turns = (0..rounds).step_by(MOST_TURNS).map(|done| MOST_TURNS.min(rounds - done));
+        // SAFETY: `self` proves that the instruction set is there.
+        turns.map(|turns| unsafe { multiply_ones(turns) }).sum()
+    }
+}
+
+const MOST_TURNS: usize = 1 << 23;
+
+/// Counts one for each multiply-add.
+#[target_feature(enable = "avx512f,avx512bf16")]
+fn multiply_ones(turns: usize) -> usize {
+    // Opaque, so that the compiler does not know what the product is.
+    let ones = _mm512_set1_epi16(std::hint::black_box(Bf16::from_f32(1.0).to_bits()).cast_signed());
+    // SAFETY: a register of bf16 is one of 16 bits each.
+    let ones = unsafe { std::mem::transmute::<__m512i, __m512bh>(ones) };
+    let mut sums = [_mm512_setzero_ps(); MOST_ROWS];
+    for _ in 0..turns {
+        for sum in &mut sums {
+            *sum = _mm512_dpbf16_ps(*sum, ones, ones);
+        }
+    }
+    let mut lanes = [0.0_f32; TILE];
+    let mut count = 0.0;
+    for sum in sums {
+        // SAFETY: a register is as long as a tile's row.
+        unsafe { _mm512_storeu_ps(lanes.as_mut_ptr(), sum) };
+        count += lanes.iter().copied().map(f64::from).sum::<f64>();
+    }
+    count as usize
+}
+
 /// Rows of the left operand, and the whole right one; distances in values, offsets in bytes.
 struct Rows<'a> {
     offsets: &'a [[usize; 2]],

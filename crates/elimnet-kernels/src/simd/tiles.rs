@@ -39,6 +39,16 @@ impl TileUnit {
         matches!(self, Self::Amx(_) | Self::Plain(Plain::AMX))
     }
 
+    /// Multiplies in registers, `rounds` times in each of several chains that don't wait for each other; gives the number of
+    /// multiply-adds. A stand-in has no registers.
+    pub(crate) fn multiply_in_registers(self, rounds: usize) -> Option<usize> {
+        match self {
+            Self::Amx(amx) => Some(amx.configure().multiply_in_registers(rounds)),
+            Self::Dot(dot) => Some(dot.multiply_in_registers(rounds)),
+            Self::Plain(_) => None,
+        }
+    }
+
     /// Makes this thread ready to multiply, until the value is dropped.
     pub(crate) fn configure(self) -> Tiles {
         match self {
