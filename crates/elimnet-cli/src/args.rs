@@ -540,11 +540,12 @@ pub(crate) enum SplitName {
 
 /// Measure how fast a network runs, on random images.
 ///
-/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms`, `images_per_second` and `memory_bytes`; with --profile also `blocks`, each with `block`, `module`, `output`, `median_ms`, `share`, `multiply_adds` and `tflops`.
+/// Warms up, then gives the median and the 95th percentile of the times of one batch. JSON lines have `model`, `device`, `precision`, `batch_size`, `image_size`, `mode`, `median_ms`, `p95_ms`, `images_per_second` and `memory_bytes`; with --profile also `blocks`, each with `block`, `module`, `output`, `share`, `multiply_adds`, and `median_ms` and `tflops` or, with --train, `forward_ms` and `backward_ms`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   elimnet bench efficientnet_b0@80 --batch-size 1,32
   elimnet bench resnet18 --batch-size 1 --profile
+  elimnet bench resnet18 --batch-size 32 --train --profile
   elimnet bench exp/latest --train --format json")]
 pub(crate) struct BenchArgs {
     /// Network of the zoo, NAME@CUT, YAML file, model file or run directory.
@@ -557,8 +558,8 @@ pub(crate) struct BenchArgs {
     /// Measure training steps (forward, backward, update) instead of inference.
     #[arg(long)]
     pub(crate) train: bool,
-    /// Show how long each block takes in inference, with its multiply-adds and TFLOP/s.
-    #[arg(long, conflicts_with = "train")]
+    /// Show how long each block takes, with its multiply-adds; with --train the forward and the backward pass of each.
+    #[arg(long)]
     pub(crate) profile: bool,
     /// Seconds to measure for, for each batch size.
     #[arg(long, value_name = "SECONDS", default_value_t = 2.0)]

@@ -2,6 +2,7 @@
 //! and tensors.
 
 use std::ops::Range;
+use std::time::Instant;
 
 use elimnet_arch::Activation;
 use elimnet_kernels::{ExciteSums, Kernels, NormGradients, Shortcut};
@@ -23,8 +24,9 @@ impl<E: Kernels> TrainingPass<E> {
         parameters: &Parameters,
         gradients: &mut [Vec<f32>],
     ) {
-        let Self { isa, plan, schedule, filters, states, excite_sums, slabs, count, randomness, .. } = self;
-        let places = Places { placement: &schedule.placement, count: *count };
+        let Self { isa, plan, schedule, filters, states, excite_sums, slabs, times, .. } = self;
+        let (count, randomness) = (self.count, self.randomness);
+        let places = Places { placement: &schedule.placement, count };
         let output = plan.output();
         let Some(buffer) = schedule.gradients[output] else { return };
         match plan.kept(output) {
@@ -33,12 +35,14 @@ impl<E: Kernels> TrainingPass<E> {
         }
         for (index, step) in plan.steps.iter().enumerate().rev() {
             let Some(own) = schedule.gradients[step.output] else { continue };
-            let call = Call::new(*isa, plan, schedule, *count, *randomness, index, step);
+            let began = Instant::now();
+            let call = Call::new(*isa, plan, schedule, count, randomness, index, step);
             let call = BackwardCall { call, own, states, parameters };
             match schedule.excitations[index] {
                 Some(excitation) => call.excite(excitation, &filters[index], excite_sums, slabs, gradients),
                 None => call.run(&filters[index], slabs, gradients),
             }
+            times[step.block].backward += began.elapsed();
         }
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use elimnet_arch::Network;
 use elimnet_engine::{
-    Engine, EngineError, Images, Matrix, NamedTensor, OptimizerState, Precision, Step, Training, Weights,
+    Engine, EngineError, Images, Matrix, NamedTensor, OptimizerState, PassTimes, Precision, Step, Training,
+    Weights,
 };
 use elimnet_kernels::Bf16;
 
@@ -173,6 +174,12 @@ impl Engine for CpuEngine {
         self.passes.backward(logit_gradient, &self.parameters, &mut trainer.gradients)?;
         trainer.has_gradients = true;
         Ok(())
+    }
+
+    fn training_times(&self) -> Vec<PassTimes> {
+        let mut times = self.passes.training_times().to_vec();
+        times.resize(self.network.all_blocks().count(), PassTimes::default());
+        times
     }
 
     fn step(&mut self, step: &Step) -> Result<f32, EngineError> {

@@ -1,6 +1,9 @@
 //! The forward pass of a training step.
 
+use std::time::Instant;
+
 use elimnet_arch::Activation;
+use elimnet_engine::PassTimes;
 use elimnet_kernels::{
     self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation, Shortcut,
 };
@@ -18,8 +21,10 @@ impl<E: Kernels> TrainingPass<E> {
     pub(crate) fn forward(&mut self, count: usize, randomness: u64, parameters: &mut Parameters) {
         self.pack(parameters);
         (self.count, self.randomness) = (count, randomness);
-        let Self { isa, plan, schedule, filters, states, slabs, .. } = self;
+        let Self { isa, plan, schedule, filters, states, slabs, times, .. } = self;
+        times.fill(PassTimes::default());
         for (index, step) in plan.steps.iter().enumerate() {
+            let began = Instant::now();
             let call = Call::new(*isa, plan, schedule, count, randomness, index, step);
             call.forward(&filters[index], &mut states[index], slabs, parameters);
             if let Some(norm) = step.norm() {
@@ -33,6 +38,7 @@ impl<E: Kernels> TrainingPass<E> {
                 Kept::Pixels => call.finish(&states[index], &mut slabs.pixels, parameters),
                 Kept::Vector => call.finish(&states[index], &mut slabs.vectors, parameters),
             }
+            times[step.block].forward += began.elapsed();
         }
     }
 

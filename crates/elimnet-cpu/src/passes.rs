@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::sync::{Mutex, PoisonError};
 
 use elimnet_arch::{Network, Shape};
-use elimnet_engine::{EngineError, Images, Matrix};
+use elimnet_engine::{EngineError, Images, Matrix, PassTimes};
 use elimnet_kernels::Kernels;
 
 use crate::CpuDevice;
@@ -41,6 +41,9 @@ pub(crate) trait Passes: Debug + Send {
         parameters: &Parameters,
         gradients: &mut [Vec<f32>],
     ) -> Result<(), EngineError>;
+
+    /// Times of the last training pass, of each block up to the last; empty before the first.
+    fn training_times(&self) -> &[PassTimes];
 
     /// Says that parameters have changed, all of them or those that are trained.
     fn tensors_changed(&mut self, change: Change);
@@ -188,6 +191,10 @@ impl<E: Kernels> Passes for PassesOf<E> {
         };
         self.device.run(|| pass.backward(&logit_gradient.values, parameters, gradients));
         Ok(())
+    }
+
+    fn training_times(&self) -> &[PassTimes] {
+        self.training.as_ref().map_or(&[], |pass| &pass.times)
     }
 
     fn tensors_changed(&mut self, change: Change) {

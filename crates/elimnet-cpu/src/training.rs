@@ -1,7 +1,7 @@
 //! Everything that a training step needs beside the parameters: plan, packed filters, statistics, memory.
 
 use elimnet_arch::{Network, Shape, ShapeError};
-use elimnet_engine::EngineError;
+use elimnet_engine::{EngineError, PassTimes};
 use elimnet_kernels::{ExciteSums, Isa, Kernels, PackedFilter};
 
 use crate::geometry::Geometry;
@@ -27,6 +27,8 @@ pub(crate) struct TrainingPass<E> {
     /// Images of the forward pass that a backward pass may follow.
     pub(crate) count: usize,
     pub(crate) randomness: u64,
+    /// Of the last forward pass and the backward pass after it, by block of the network.
+    pub(crate) times: Vec<PassTimes>,
 }
 
 /// Filters of a step, for the output and for the gradient of the input.
@@ -66,8 +68,8 @@ impl<E: Kernels> TrainingPass<E> {
         input: Shape,
         parameters: &Parameters,
     ) -> Result<Self, ShapeError> {
-        let blocks = frozen_blocks..network.all_blocks().count();
-        let plan = Plan::new(network, blocks, input, Mode::Training)?;
+        let blocks = network.all_blocks().count();
+        let plan = Plan::new(network, frozen_blocks..blocks, input, Mode::Training)?;
         let geometry = Geometry { plan: &plan, count: 1 };
         let filters = plan.steps.iter().map(|step| Filters::new(isa, geometry, step, parameters)).collect();
         let states = plan.steps.iter().map(|step| State::new(geometry, step)).collect();
@@ -84,6 +86,7 @@ impl<E: Kernels> TrainingPass<E> {
             slabs: Slabs::default(),
             count: 0,
             randomness: 0,
+            times: vec![PassTimes::default(); blocks],
         })
     }
 

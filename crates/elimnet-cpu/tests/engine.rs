@@ -4,7 +4,9 @@ mod support;
 
 use elimnet_arch::{BlockBuilder, Conv2d, Network, Op, Padding, Value, zoo};
 use elimnet_cpu::CpuDevice;
-use elimnet_engine::{Engine, EngineError, Images, Matrix, Optimizer, Precision, Step, Training, Weights};
+use elimnet_engine::{
+    Engine, EngineError, Images, Matrix, Optimizer, PassTimes, Precision, Step, Training, Weights,
+};
 use elimnet_testing::formula;
 use support::{PRECISIONS, Way, engine, engine_with, images, sgd};
 
@@ -147,6 +149,11 @@ fn frozen_blocks_stay_and_the_others_move() {
     for ((spec, before), after) in network.tensors().iter().zip(before).zip(engine.tensors()) {
         assert_eq!(spec.block < 4, before == after, "{}", spec.name);
     }
+    let takes_time = |times: &PassTimes| !times.forward.is_zero() && !times.backward.is_zero();
+    let times = engine.training_times();
+    assert_eq!(times.len(), network.all_blocks().count());
+    assert_eq!(times[..4], [PassTimes::default(); 4]);
+    assert!(times[4..network.blocks.len()].iter().all(takes_time), "{times:?}");
     assert!(engine.gradients().iter().all(|gradient| !gradient.name.starts_with("features.0.")));
 }
 

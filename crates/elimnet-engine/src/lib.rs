@@ -72,6 +72,15 @@ pub enum EngineError {
     },
 }
 
+/// What a block took of a training step; see [`Engine::training_times`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PassTimes {
+    /// Of the forward pass.
+    pub forward: Duration,
+    /// Of the backward pass.
+    pub backward: Duration,
+}
+
 /// A place where networks run.
 pub trait Device {
     /// Name for people and records: `cpu`.
@@ -143,6 +152,10 @@ pub trait Engine: Send {
     /// # Errors
     /// If there was no forward pass.
     fn backward(&mut self, logit_gradient: &Matrix) -> Result<(), EngineError>;
+
+    /// Time that each block of [`Network::all_blocks`] took in the last [`Engine::forward`] and the [`Engine::backward`] after
+    /// it; none for frozen blocks. Work that is no block's (reading the batch, packing weights, the update) is not in it.
+    fn training_times(&self) -> Vec<PassTimes>;
 
     /// Updates the parameters and their running average from the gradients; gives the gradients' norm before clipping.
     ///

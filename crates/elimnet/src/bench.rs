@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use elimnet_arch::Network;
-use elimnet_engine::{Device, Engine, EngineError, Images, Matrix, NamedTensor, Step, Training};
+use elimnet_engine::{Device, Engine, EngineError, Images, Matrix, NamedTensor, PassTimes, Step, Training};
 use serde::Serialize;
 
 use crate::train::{CrossEntropy, Targets};
@@ -149,6 +149,25 @@ pub struct BlockTime {
     pub tflops: f64,
 }
 
+/// What one block takes of a training step; a row of `elimnet bench --train --profile --format json`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TrainingBlockTime {
+    /// Name of the block.
+    pub block: String,
+    /// Its module.
+    pub module: String,
+    /// What leaves it for one image: channels, rows, columns.
+    pub output: [usize; 3],
+    /// Median time of the forward pass of one batch in milliseconds.
+    pub forward_ms: f64,
+    /// The same of the backward pass.
+    pub backward_ms: f64,
+    /// Its share of all blocks' times, 0..1.
+    pub share: f64,
+    /// Multiply-adds of convolutions and linear layers for one image, forward.
+    pub multiply_adds: u64,
+}
+
 /// Measures how long each block of `network` takes in inference; times are medians over passes as `config` asks for them.
 ///
 /// # Errors
@@ -168,13 +187,7 @@ pub fn profile(
         passes.push(engine.profile(&images)?);
         Ok(())
     })?;
-    let counted = &passes[config.warm_up..];
-    let median = |block: usize| {
-        let mut times: Vec<f64> = counted.iter().map(|pass| pass[block].as_secs_f64()).collect();
-        times.sort_by(f64::total_cmp);
-        percentile(&times, 0.5)
-    };
-    let medians: Vec<f64> = (0..costs.len()).map(median).collect();
+    let medians = medians(&passes[config.warm_up..], |time| *time);
     let total: f64 = medians.iter().sum();
     let rows = network.all_blocks().zip(&costs).zip(&medians);
     Ok(rows
@@ -191,6 +204,55 @@ pub fn profile(
             }
         })
         .collect())
+}
+
+/// Measures how long each block of `network` takes in the forward and backward passes of a training step; times are medians over
+/// steps as `config` asks for them.
+///
+/// # Errors
+/// If the device can't train the network at this size.
+pub fn profile_training(
+    network: &Network,
+    tensors: &[NamedTensor],
+    device: &dyn Device,
+    config: &BenchConfig,
+) -> Result<Vec<TrainingBlockTime>, EngineError> {
+    let costs = network.costs(network.input_shape(config.image_size))?;
+    let mut engine = device.load(network)?;
+    engine.set_tensors(tensors)?;
+    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let mut training = TrainingStep::start(engine.as_mut(), config.batch_size)?;
+    let mut steps: Vec<Vec<PassTimes>> = Vec::new();
+    measure(config, || {
+        training.run(&images)?;
+        steps.push(training.engine.training_times());
+        Ok(())
+    })?;
+    let counted = &steps[config.warm_up..];
+    let (forward, backward) = (medians(counted, |time| time.forward), medians(counted, |time| time.backward));
+    let total: f64 = forward.iter().chain(&backward).sum();
+    let rows = network.all_blocks().zip(&costs).zip(forward.iter().zip(&backward));
+    Ok(rows
+        .map(|((block, cost), (forward, backward))| TrainingBlockTime {
+            block: block.name.clone(),
+            module: block.module.clone(),
+            output: [cost.output.channels, cost.output.height, cost.output.width],
+            forward_ms: forward * 1e3,
+            backward_ms: backward * 1e3,
+            share: if total > 0.0 { (forward + backward) / total } else { 0.0 },
+            multiply_adds: cost.multiply_adds,
+        })
+        .collect())
+}
+
+/// The median in seconds of each block's times over all passes.
+fn medians<T>(passes: &[Vec<T>], time: impl Fn(&T) -> Duration) -> Vec<f64> {
+    let median = |block: usize| {
+        let mut times: Vec<f64> = passes.iter().map(|pass| time(&pass[block]).as_secs_f64()).collect();
+        times.sort_by(f64::total_cmp);
+        percentile(&times, 0.5)
+    };
+    (0..passes.first().map_or(0, Vec::len)).map(median).collect()
 }
 
 struct TrainingStep<'a> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use elimnet::bench::{BenchConfig, BenchResult, BlockTime, Mode, bench, profile};
+use elimnet::bench::{
+    BenchConfig, BenchResult, BlockTime, Mode, TrainingBlockTime, bench, profile, profile_training,
+};
 use elimnet::model;
 use elimnet::train::initial_tensors;
 use elimnet_engine::NamedTensor;
@@ -21,7 +23,15 @@ struct Line<'a> {
     #[serde(flatten)]
     result: &'a BenchResult,
     #[serde(skip_serializing_if = "Option::is_none")]
-    blocks: Option<&'a [BlockTime]>,
+    blocks: Option<&'a Profile>,
+}
+
+/// Times by block.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Profile {
+    Inference(Vec<BlockTime>),
+    Training(Vec<TrainingBlockTime>),
 }
 
 pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
@@ -40,12 +50,16 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
             say(&format!("measuring {} with batches of {batch_size}", subject.network.name));
         }
         let result = bench(&subject.network, &tensors, &device, &config)?;
-        let blocks = match args.profile {
-            true => Some(profile(&subject.network, &tensors, &device, &config)?),
-            false => None,
+        let (network, tensors) = (&subject.network, &tensors[..]);
+        let blocks = match (args.profile, mode) {
+            (false, _) => None,
+            (true, Mode::Infer) => Some(Profile::Inference(profile(network, tensors, &device, &config)?)),
+            (true, Mode::Train) => {
+                Some(Profile::Training(profile_training(network, tensors, &device, &config)?))
+            }
         };
         if args.format == Format::Json {
-            output::json_line(&Line { result: &result, blocks: blocks.as_deref() })?;
+            output::json_line(&Line { result: &result, blocks: blocks.as_ref() })?;
         }
         profiles.extend(blocks.map(|blocks| (batch_size, blocks)));
         results.push(result);
@@ -53,7 +67,7 @@ pub(crate) fn run(args: &BenchArgs) -> anyhow::Result<()> {
     if args.format == Format::Text {
         output::text(&table(&results, device.threads()))?;
         for (batch_size, blocks) in &profiles {
-            output::text(&format!("\nbatch {batch_size}, by block\n{}", profile_table(blocks)))?;
+            output::text(&format!("\nbatch {batch_size}, by block\n{}", blocks.table()))?;
         }
     }
     Ok(())
@@ -65,23 +79,36 @@ fn tensors(text: &str, subject: &Subject) -> anyhow::Result<Vec<NamedTensor>> {
     Ok(own.map_or_else(|| initial_tensors(&subject.network, 0), |model| model.tensors))
 }
 
-fn profile_table(blocks: &[BlockTime]) -> Table {
-    let numbers = ["ms", "share", "M multiply-adds", "TFLOP/s"].map(|name| (name, Align::Right));
-    let names = ["block", "module", "output"].map(|name| (name, Align::Left));
-    let mut table = Table::new(names.into_iter().chain(numbers));
-    for row in blocks {
-        let [channels, height, width] = row.output;
-        table.row([
-            row.block.clone(),
-            row.module.clone(),
-            format!("{channels}x{height}x{width}"),
-            format!("{:.3}", row.median_ms),
-            format!("{:.1}%", row.share * 100.0),
-            format!("{:.2}", row.multiply_adds as f64 / 1e6),
-            format!("{:.3}", row.tflops),
-        ]);
+impl Profile {
+    fn table(&self) -> Table {
+        let names = ["block", "module", "output"].map(|name| (name, Align::Left));
+        let numbers: &[&str] = match self {
+            Self::Inference(_) => &["ms", "share", "M multiply-adds", "TFLOP/s"],
+            Self::Training(_) => &["forward ms", "backward ms", "share", "M multiply-adds"],
+        };
+        let mut table = Table::new(names.into_iter().chain(numbers.iter().map(|name| (*name, Align::Right))));
+        let share = |share: f64| format!("{:.1}%", share * 100.0);
+        let millions = |multiply_adds: u64| format!("{:.2}", multiply_adds as f64 / 1e6);
+        match self {
+            Self::Inference(blocks) => blocks.iter().for_each(|row| {
+                let numbers =
+                    [format!("{:.3}", row.median_ms), share(row.share), millions(row.multiply_adds)];
+                let names = [row.block.clone(), row.module.clone(), shape(row.output)];
+                table.row(names.into_iter().chain(numbers).chain([format!("{:.3}", row.tflops)]));
+            }),
+            Self::Training(blocks) => blocks.iter().for_each(|row| {
+                let times = [row.forward_ms, row.backward_ms].map(|time| format!("{time:.3}"));
+                let names = [row.block.clone(), row.module.clone(), shape(row.output)];
+                let numbers = [share(row.share), millions(row.multiply_adds)];
+                table.row(names.into_iter().chain(times).chain(numbers));
+            }),
+        }
+        table
     }
-    table
+}
+
+fn shape([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels}x{height}x{width}")
 }
 
 fn table(results: &[BenchResult], threads: usize) -> String {

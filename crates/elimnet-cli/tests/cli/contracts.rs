@@ -117,6 +117,24 @@ fn a_profile_covers_every_block_and_adds_up() {
 }
 
 #[test]
+fn a_profile_of_training_has_both_passes_of_every_block() {
+    let scene = Scene::new();
+    let bench = "bench tiny.yaml --batch-size 2 --image-size 32 --seconds 0 --train --profile";
+    let line = parse(&scene.ok(&format!("{bench} --format json")));
+    let blocks = line["blocks"].as_array().expect("a list");
+    let sum = |field: &str| blocks.iter().filter_map(|block| block[field].as_f64()).sum::<f64>();
+    assert!((sum("share") - 1.0).abs() < 1e-9, "{line}");
+    let times = [sum("forward_ms"), sum("backward_ms")];
+    assert!(times.iter().all(|time| *time > 0.0), "{line}");
+    stable(&scene)
+        .bind(|| insta::assert_json_snapshot!("bench_profile_of_training_as_json", structure(&line)));
+    let text = scene.ok(bench);
+    for block in blocks {
+        assert!(text.contains(block["block"].as_str().expect("a name")), "{text}");
+    }
+}
+
+#[test]
 fn summary_of_a_run() {
     let scene = Scene::new();
     let printed = scene.ok(&format!("train --model tiny.yaml --data photos {RECIPE} --format json"));
