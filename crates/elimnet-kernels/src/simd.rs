@@ -96,12 +96,18 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     #[inline(always)]
     fn prefetch_line<T>(self, _place: *const T) {}
 
-    /// As [`Simd::prefetch_line`], for all lines of `values`.
+    /// As [`Simd::prefetch_line`], for all lines of `length` values.
+    #[inline(always)]
+    fn prefetch_lines<T>(self, first: *const T, length: usize) {
+        for offset in (0..length * size_of::<T>()).step_by(CACHE_LINE) {
+            self.prefetch_line(first.wrapping_byte_add(offset));
+        }
+    }
+
+    /// The same for all lines of `values`.
     #[inline(always)]
     fn prefetch<T>(self, values: &[T]) {
-        for offset in (0..size_of_val(values)).step_by(CACHE_LINE) {
-            self.prefetch_line(values.as_ptr().wrapping_byte_add(offset));
-        }
+        self.prefetch_lines(values.as_ptr(), values.len());
     }
 
     /// A whole power that [`Simd::scale_by_power`] takes, and the rest of `a`, between −1/2 and 1/2; `a` is

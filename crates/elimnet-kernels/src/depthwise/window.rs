@@ -11,8 +11,6 @@ use crate::simd::Simd;
 /// How far ahead memory is asked, in output values of a row: a tile reads 24 places at once, which no prefetcher
 /// of the machine follows.
 const VALUES_AHEAD: usize = 2048;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 /// Channels of a patch at once, which stay in the nearest caches.
 const PATCH_CHANNELS: usize = 128;
 
@@ -33,14 +31,6 @@ pub(crate) struct Window {
 /// How many tiles ahead memory is asked for what comes from it: the fewer channels, the sooner they are done.
 fn tiles_ahead(channels: usize) -> usize {
     (VALUES_AHEAD / (PIXELS * channels.max(1))).clamp(1, 8)
-}
-
-/// Asks for the lines of `length` values, there or not.
-#[inline(always)]
-fn prefetch<S: Simd, E>(simd: S, first: *const E, length: usize) {
-    for offset in (0..length).step_by(LINE / size_of::<E>()) {
-        simd.prefetch_line(first.wrapping_add(offset));
-    }
 }
 
 impl Window {
@@ -128,7 +118,7 @@ impl Window {
         let seen = span(ROWS, kernel, stride) - ROWS * stride;
         for row in seen..span(ROWS, kernel, stride) {
             let start = first + row * self.source_row() + self.ahead * stride;
-            prefetch(simd, image.as_ptr().wrapping_add(start), length);
+            simd.prefetch_lines(image.as_ptr().wrapping_add(start), length);
         }
     }
 
@@ -137,7 +127,7 @@ impl Window {
     pub(crate) fn prefetch_output<S: Simd, E: Element>(&self, simd: S, output: &[E]) {
         for row in 0..ROWS {
             let start = row * self.output_row() + self.ahead;
-            prefetch(simd, output.as_ptr().wrapping_add(start), PIXELS * self.channels);
+            simd.prefetch_lines(output.as_ptr().wrapping_add(start), PIXELS * self.channels);
         }
     }
 
