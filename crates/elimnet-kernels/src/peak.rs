@@ -22,6 +22,7 @@ pub fn multiply_in_registers(isa: Isa, rounds: usize) -> usize {
 }
 
 /// As [`multiply_in_registers`], of bf16 on the unit that multiplies it; `None` where there is none and bf16 is widened to f32.
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))] // no other architecture has such a unit here
 pub fn multiply_bf16_in_registers(isa: Isa, rounds: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     return isa.tile_unit()?.multiply_in_registers(rounds).map(|multiply_adds| 2 * multiply_adds);

@@ -65,14 +65,13 @@ impl Dot {
 impl Dot {
     /// As [`super::tiles::TileUnit::multiply_in_registers`].
     pub(super) fn multiply_in_registers(self, rounds: usize) -> usize {
-        // A sum counts two a round, up to 2²⁴ exactly.
+        /// A sum counts two a round, up to 2²⁴ exactly.
+        const MOST_TURNS: usize = 1 << 23;
         let turns = (0..rounds).step_by(MOST_TURNS).map(|done| MOST_TURNS.min(rounds - done));
         // SAFETY: `self` proves that the instruction set is there.
         turns.map(|turns| unsafe { multiply_ones(turns) }).sum()
     }
 }
-
-const MOST_TURNS: usize = 1 << 23;
 
 /// Counts one for each multiply-add.
 #[target_feature(enable = "avx512f,avx512bf16")]
