@@ -49,19 +49,19 @@ fn main() {
     println!("{:<30} {:>20} {:>20} {:>20}", "layer", "forward", "input gradient", "weight gradient");
     let is_wanted = |element: &str| arguments.get(3).is_none_or(|wanted| wanted == element);
     for layer in LAYERS.iter().filter(|layer| layer.0.contains(wanted)) {
-        let [f32, bf16] = [false, true].map(|is_bf16| peak(isa, is_bf16, &pool));
+        let [peak_f32, peak_bf16] = [false, true].map(|is_bf16| peak(isa, is_bf16, &pool));
         pool.install(|| {
             if is_wanted("f32") {
-                measure::<f32>(isa, batch, "f32", f32, layer);
+                measure::<f32>(isa, batch, "f32", peak_f32, layer);
             }
             if is_wanted("bf16") {
-                measure::<Bf16>(isa, batch, "bf16", bf16, layer);
+                measure::<Bf16>(isa, batch, "bf16", peak_bf16, layer);
             }
             if is_wanted("f32-winograd") {
-                measure::<f32>(isa, batch, "f32-winograd", f32, layer);
+                measure::<f32>(isa, batch, "f32-winograd", peak_f32, layer);
             }
             if is_wanted("bf16-winograd") {
-                measure::<Bf16>(isa, batch, "bf16-winograd", bf16, layer);
+                measure::<Bf16>(isa, batch, "bf16-winograd", peak_bf16, layer);
             }
         });
     }

@@ -12,15 +12,15 @@ use crate::element::Element;
 use crate::elementwise::Images;
 use crate::isa::Isa;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::simd::{CACHE_LINE, Kernel, MAX_LANES, Simd};
 use crate::threads;
 
 /// Length that folded rows have at least.
 const FOLDED_LENGTH: usize = 128;
 /// Rows that go together.
 const ROWS: usize = 4;
-/// Bytes of each array, at least, between what is computed and what is asked for in the second-level cache: the machine's own
-/// prefetching stops at the end of each page, and does not follow four rows of several arrays at once.
+/// Bytes of each array, at least, between what is computed and what is asked for in the second-level cache: four rows of several
+/// arrays at once are more than the machine's own prefetching follows (`benchmarks/LOG.md`, 2026-11-29).
 const AHEAD: usize = 4096;
 /// Values of each array that a task takes, at least and at most; tasks in between when that makes `TASKS`.
 const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
@@ -237,7 +237,9 @@ where
         while start + ROWS * row <= self.length {
             // Folded rows are whole registers: only the last of all can be shorter.
             for column in (0..row).step_by(S::LANES) {
-                self.prefetch(simd, start + ahead + column, row);
+                if column * size_of::<E>() % CACHE_LINE == 0 {
+                    self.prefetch(simd, start + ahead + column, row);
+                }
                 self.register::<S, ROWS>(simd, start, row, column..column + S::LANES, &mut sums);
             }
             start += ROWS * row;
@@ -259,7 +261,7 @@ impl<E: Element, F, const P: usize, const I: usize, const O: usize, const SUMS: 
 where
     F: Pointwise<P, I, O, SUMS>,
 {
-    /// Asks for the lines of `ROWS` rows of `length` values from `start` on, there or not.
+    /// Asks for a line of each of `ROWS` rows of `length` values, the first from `start` on, there or not.
     #[inline(always)]
     fn prefetch<S: Simd>(&self, simd: S, start: usize, length: usize) {
         for row in 0..ROWS {

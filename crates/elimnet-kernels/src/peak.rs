@@ -21,7 +21,8 @@ pub fn multiply_in_registers(isa: Isa, rounds: usize) -> usize {
     isa.run(Chains { rounds }) as usize * 2
 }
 
-/// As [`multiply_in_registers`], of bf16 on the unit that multiplies it; `None` where there is none and bf16 is widened to f32.
+/// As [`multiply_in_registers`], of bf16 on the unit that multiplies it (twelve chains of AVX512_BF16, four of AMX); `None` where there is
+/// none and bf16 is widened to f32.
 #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))] // no other architecture has such a unit here
 pub fn multiply_bf16_in_registers(isa: Isa, rounds: usize) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]

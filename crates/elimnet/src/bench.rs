@@ -78,9 +78,7 @@ pub fn bench(
     config: &BenchConfig,
 ) -> Result<BenchResult, EngineError> {
     network.shapes(network.input_shape(config.image_size))?;
-    let mut engine = device.load(network)?;
-    engine.set_tensors(tensors)?;
-    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let (mut engine, images) = prepared(network, tensors, device, config)?;
     let times = match config.mode {
         Mode::Infer => measure(config, || engine.infer(&images).map(drop))?,
         Mode::Train => {
@@ -101,6 +99,18 @@ pub fn bench(
         images_per_second: config.batch_size as f64 / median,
         memory_bytes: engine.memory_bytes(),
     })
+}
+
+/// The network on the device, and the images that it gets.
+fn prepared(
+    network: &Network,
+    tensors: &[NamedTensor],
+    device: &dyn Device,
+    config: &BenchConfig,
+) -> Result<(Box<dyn Engine>, Images), EngineError> {
+    let mut engine = device.load(network)?;
+    engine.set_tensors(tensors)?;
+    Ok((engine, random_images(config.batch_size, config.image_size, network.input_channels)))
 }
 
 /// Ascending times in seconds of the counted runs.
@@ -179,9 +189,7 @@ pub fn profile(
     config: &BenchConfig,
 ) -> Result<Vec<BlockTime>, EngineError> {
     let costs = network.costs(network.input_shape(config.image_size))?;
-    let mut engine = device.load(network)?;
-    engine.set_tensors(tensors)?;
-    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let (mut engine, images) = prepared(network, tensors, device, config)?;
     let mut passes: Vec<Vec<Duration>> = Vec::new();
     measure(config, || {
         passes.push(engine.profile(&images)?);
@@ -218,9 +226,7 @@ pub fn profile_training(
     config: &BenchConfig,
 ) -> Result<Vec<TrainingBlockTime>, EngineError> {
     let costs = network.costs(network.input_shape(config.image_size))?;
-    let mut engine = device.load(network)?;
-    engine.set_tensors(tensors)?;
-    let images = random_images(config.batch_size, config.image_size, network.input_channels);
+    let (mut engine, images) = prepared(network, tensors, device, config)?;
     let mut training = TrainingStep::start(engine.as_mut(), config.batch_size)?;
     let mut steps: Vec<Vec<PassTimes>> = Vec::new();
     measure(config, || {
