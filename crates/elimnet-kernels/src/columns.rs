@@ -237,7 +237,7 @@ where
         while start + ROWS * row <= self.length {
             // Folded rows are whole registers: only the last of all can be shorter.
             for column in (0..row).step_by(S::LANES) {
-                if column * size_of::<E>() % CACHE_LINE == 0 {
+                if (column * size_of::<E>()).is_multiple_of(CACHE_LINE) {
                     self.prefetch(simd, start + ahead + column, row);
                 }
                 self.register::<S, ROWS>(simd, start, row, column..column + S::LANES, &mut sums);
