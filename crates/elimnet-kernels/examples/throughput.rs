@@ -15,7 +15,7 @@ use elimnet_kernels::{
 };
 
 /// Name, side, input channels, output channels, kernel, stride, depthwise.
-const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 18] = [
+const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 20] = [
     ("resnet conv1", 224, 3, 64, 7, 2, false),
     ("resnet layer1", 56, 64, 64, 3, 1, false),
     ("resnet layer2.0", 56, 64, 128, 3, 2, false),
@@ -31,9 +31,11 @@ const LAYERS: [(&str, usize, usize, usize, usize, usize, bool); 18] = [
     ("b0 expand 80-480", 14, 80, 480, 1, 1, false),
     ("b0 project 672-112", 14, 672, 112, 1, 1, false),
     ("b0 expand 192-1152", 7, 192, 1152, 1, 1, false),
+    ("b0 depthwise 32", 112, 32, 32, 3, 1, true),
     ("b0 depthwise 96 /2", 112, 96, 96, 3, 2, true),
     ("b0 depthwise 144", 56, 144, 144, 3, 1, true),
     ("b0 depthwise 672 5x5", 14, 672, 672, 5, 1, true),
+    ("b0 depthwise 1152", 7, 1152, 1152, 3, 1, true),
 ];
 
 fn main() {

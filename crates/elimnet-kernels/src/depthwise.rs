@@ -1,11 +1,13 @@
 //! Depthwise convolution: every channel with a window of its own.
 //!
 //! There is no depth to sum over but the few taps, so memory sets the pace, and next to it the widening of
-//! bf16: the usual windows (3x3 and 5x5, strides 1 and 2) go in tiles of two rows of four pixels, whose sums
-//! share what they load ([`tile`]). The gradient to the input at stride 1 is the same with the window turned
-//! around. All other windows go row by row ([`line`]).
+//! bf16: the usual windows (3x3 and 5x5, strides 1 and 2) go in tiles of two rows of four or seven pixels, whose sums
+//! share what they load ([`tile`]). So does the gradient to the input: at stride 1 it is the same with the window turned
+//! around, at stride 2 each input sees every other tap ([`taps`]). All other windows go row by row ([`line`]).
 
+mod image;
 mod line;
+mod taps;
 mod tile;
 mod tiles;
 mod weight_gradient;
@@ -21,6 +23,7 @@ use crate::isa::Isa;
 use crate::scratch::Scratch;
 use crate::statistics::batch_statistics;
 
+use taps::{Slide, Spread};
 use window::Window;
 
 pub(crate) use weight_gradient::weight_gradient;
@@ -64,7 +67,7 @@ pub(crate) fn packed_len(conv: &Conv2d) -> usize {
 /// around where it goes in tiles.
 pub(crate) fn pack(conv: &Conv2d, pass: Pass, weight: &[f32], packed: &mut [f32]) {
     let (taps, distance) = (conv.kernel[0] * conv.kernel[1], tile::padded(conv.in_channels));
-    let is_turned = pass == Pass::InputGradient && turned_window(conv).is_some();
+    let is_turned = pass == Pass::InputGradient && is_turned(conv);
     for (channel, values) in weight.chunks_exact(taps).enumerate() {
         for (tap, value) in values.iter().enumerate() {
             let tap = if is_turned { taps - 1 - tap } else { tap };
@@ -73,9 +76,14 @@ pub(crate) fn pack(conv: &Conv2d, pass: Pass, weight: &[f32], packed: &mut [f32]
     }
 }
 
-/// The windows of the gradient to the input, where they go in tiles.
-fn turned_window(conv: &Conv2d) -> Option<Window> {
-    Window::input_gradient(conv).filter(|_| matches!(conv.kernel, [3, 3] | [5, 5]))
+/// Whether the gradient to the input goes in tiles whose windows are turned around.
+fn is_turned(conv: &Conv2d) -> bool {
+    let window = match conv.kernel {
+        [3, 3] => Window::backward::<3>(conv),
+        [5, 5] => Window::backward::<5>(conv),
+        _ => None,
+    };
+    window.is_some() && conv.stride == [1, 1]
 }
 
 /// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`; `weights` as [`pack`] lays them out.
@@ -89,7 +97,7 @@ pub(crate) fn forward<I: Element, O: Element>(
 ) {
     let window = Window::forward(conv);
     with_window!(conv, KERNEL, STRIDE => {
-        tiles::run::<I, O, KERNEL, STRIDE>(isa, &window, input, weights, epilogue, output);
+        tiles::run::<I, O, Slide<KERNEL, STRIDE>>(isa, &window, input, weights, epilogue, output);
     }, else any_forward(isa, conv, input, weights, epilogue, output));
 }
 
@@ -124,12 +132,15 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
     weights: &[f32],
     input_gradient: &mut [I],
 ) {
-    let Some(window) = turned_window(conv) else {
-        return line::input_gradient(isa, conv, output_gradient, weights, input_gradient);
-    };
     let epilogue = Epilogue::default();
-    match conv.kernel[0] {
-        3 => tiles::run::<O, I, 3, 1>(isa, &window, output_gradient, weights, epilogue, input_gradient),
-        _ => tiles::run::<O, I, 5, 1>(isa, &window, output_gradient, weights, epilogue, input_gradient),
-    }
+    with_window!(conv, KERNEL, STRIDE => {
+        if let Some(window) = Window::backward::<KERNEL>(conv) {
+            let run = match STRIDE {
+                1 => tiles::run::<O, I, Slide<KERNEL, 1>>,
+                _ => tiles::run::<O, I, Spread<KERNEL>>,
+            };
+            return run(isa, &window, output_gradient, weights, epilogue, input_gradient);
+        }
+    }, else {});
+    line::input_gradient(isa, conv, output_gradient, weights, input_gradient);
 }

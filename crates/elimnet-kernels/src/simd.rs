@@ -21,6 +21,7 @@ pub(crate) mod dot;
 pub(crate) mod grid;
 #[cfg(target_arch = "aarch64")]
 pub(crate) mod neon;
+pub(crate) mod places;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod plain;
 pub(crate) mod portable;
@@ -43,6 +44,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     type Vector: Copy;
     /// Values in a register; at most [`MAX_LANES`].
     const LANES: usize;
+    /// Registers that there are.
+    const REGISTERS: usize;
     /// Heights of the matrix tiles that [`Simd::tile`] has, largest first, 1 last.
     ///
     /// Both come from `product::tiles_of_height`.

@@ -1,7 +1,7 @@
-//! A tile of two rows of four output pixels, through some channels: the innermost loop of windows of 3x3 and 5x5.
+//! A tile of two rows of some output pixels, through all channels: the innermost loop of windows of 3x3 and 5x5.
 //!
-//! A tile loads (and widens) each source value once for all of its sums that see it: 24 loads for the 72
-//! products of a 3x3 tile. It walks through the channels in the inner loop, so that source and output are
+//! A tile loads (and widens) each source value once for all of its sums that see it: 36 loads for the 126
+//! products of a 3x3 tile of seven columns. It walks through the channels in the inner loop, so that source and output are
 //! read and written in their order.
 //!
 //! Loads are always of whole registers, which hold values of the next pixel where the channels end: weights, bias and
@@ -9,42 +9,20 @@
 
 use std::ops::Range;
 
-use super::window::Window;
+use super::image::{MAX_COLUMNS, Seen};
+use super::taps::Taps;
+use super::window::Next;
 use crate::activation::{Activation, Function, with_function};
 use crate::element::Element;
 use crate::simd::grid::{Grid, GridMut, Shape};
-use crate::simd::{Kernel, MAX_LANES, Simd};
+use crate::simd::{MAX_LANES, Simd};
 
-/// Output rows and columns of a tile.
+/// Output rows of a tile.
 pub(crate) const ROWS: usize = 2;
-pub(crate) const PIXELS: usize = 4;
-/// Source columns of the widest tile: 5x5, stride 2.
-pub(crate) const MAX_COLUMNS: usize = (PIXELS - 1) * 2 + 5;
-
-/// Source columns, or rows for `outputs` rows, that `outputs` outputs see.
-pub(crate) const fn span(outputs: usize, kernel: usize, stride: usize) -> usize {
-    (outputs - 1) * stride + kernel
-}
 
 /// Room for the values of `channels` channels in whole registers of any instruction set.
 pub(crate) const fn padded(channels: usize) -> usize {
     channels.next_multiple_of(MAX_LANES)
-}
-
-/// What a tile sees of its channels: its first value, and values from a row, and from a pixel, to the next.
-#[derive(Clone, Copy)]
-pub(crate) struct Source<'a, E> {
-    pub(crate) values: &'a [E],
-    pub(crate) row: usize,
-    pub(crate) pixel: usize,
-}
-
-impl<'a, E: Element> Source<'a, E> {
-    /// Rows and columns of it, whose places have `width` values.
-    #[inline(always)]
-    pub(crate) fn grid(&self, [rows, columns]: [usize; 2], width: usize) -> Grid<'a, E> {
-        Grid::new(self.values, Shape { rows, columns, row: self.row, column: self.pixel, width })
-    }
 }
 
 /// Where a tile's sums go.
@@ -53,9 +31,10 @@ pub(crate) struct Target<'a, E> {
     pub(crate) values: &'a mut [E],
     /// Added before the activation; lies as the values do.
     pub(crate) shortcut: Option<&'a [E]>,
-    /// Values from a row, and from a pixel, to the next.
+    /// Values from a row to the next.
     pub(crate) row: usize,
-    pub(crate) pixel: usize,
+    /// Channels: values from a pixel to the next.
+    pub(crate) channels: usize,
     /// Rows and columns that exist.
     pub(crate) rows: usize,
     pub(crate) pixels: usize,
@@ -79,167 +58,197 @@ pub(crate) struct Sums<'a> {
     pub(crate) are_new: bool,
 }
 
-/// What the next tiles will read and write, asked for ahead.
-#[derive(Clone, Copy)]
-pub(crate) struct Ahead<'a, I> {
-    pub(crate) window: &'a Window,
-    pub(crate) image: &'a [I],
-    /// The tile's first source value.
-    pub(crate) first: usize,
-}
-
 /// One tile.
-pub(crate) struct Tile<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
+pub(crate) struct Tile<'a, I, O> {
     pub(crate) parameters: &'a Parameters<'a>,
-    pub(crate) channels: Range<usize>,
-    pub(crate) source: Source<'a, I>,
+    pub(crate) source: &'a Seen<'a, I>,
     pub(crate) target: Target<'a, O>,
     pub(crate) sums: Sums<'a>,
-    pub(crate) ahead: Option<Ahead<'a, I>>,
+    pub(crate) next: Next<I, O>,
 }
 
-impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
-    for Tile<'_, I, O, KERNEL, STRIDE>
-{
-    type Output = ();
-
+impl<I: Element, O: Element> Tile<'_, I, O> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        if let Some(Ahead { window, image, first }) = self.ahead {
-            window.prefetch(simd, image, first, KERNEL, STRIDE);
-            window.prefetch_output(simd, self.target.values);
-        }
-        let (start, width) = (self.channels.start, self.channels.len());
-        let whole = width.next_multiple_of(S::LANES);
+    pub(crate) fn fill<S: Simd, T: Taps, const PIXELS: usize>(mut self, simd: S) {
+        let channels = self.target.channels;
         let Parameters { weights, distance, bias, .. } = *self.parameters;
-        let operands = Operands {
-            source: self.source.grid([ROWS, PIXELS].map(|outputs| span(outputs, KERNEL, STRIDE)), whole),
-            weights: {
-                let (row, column) = (KERNEL * distance, distance);
-                let shape = Shape { rows: KERNEL, columns: KERNEL, row, column, width: whole };
-                Grid::new(&weights[start..], shape)
-            },
-            bias: &bias[start..],
-        };
+        let (row, width) = (T::KERNEL * distance, channels.next_multiple_of(S::LANES));
+        let shape = Shape { rows: T::KERNEL, columns: T::KERNEL, row, column: distance, width };
+        let operands = Operands { source: self.source, weights: Grid::new(weights, shape), bias };
         let mut first = 0;
-        while first < width {
-            let sums = operands.sums::<S, KERNEL, STRIDE>(simd, first);
-            let sums = self.complete::<S>(simd, start + first, sums);
-            if first + S::LANES <= width {
-                self.target.store::<S>(simd, start + first, &sums);
+        while first < channels {
+            self.next.prefetch::<S, T>(simd, PIXELS, first);
+            let sums = operands.sums::<S, T, PIXELS>(simd, first);
+            let sums = self.complete::<S, PIXELS>(simd, first, sums);
+            if first + S::LANES <= channels {
+                self.target.store::<S, PIXELS>(simd, first, &sums);
             } else {
-                self.target.store_lanes::<S>(simd, start + first..self.channels.end, &sums);
+                self.target.store_lanes::<S, PIXELS>(simd, first..channels, &sums);
             }
             first += S::LANES;
         }
     }
 }
 
-/// What a register's sums are made of, from the first of a tile's channels on.
+/// What a register's sums are made of.
 struct Operands<'a, I> {
-    source: Grid<'a, I>,
+    source: &'a Seen<'a, I>,
     weights: Grid<'a, f32>,
     bias: &'a [f32],
 }
 
-type TileSums<S> = [[<S as Simd>::Vector; PIXELS]; ROWS];
+type TileSums<S, const PIXELS: usize> = [[<S as Simd>::Vector; PIXELS]; ROWS];
+
+/// Runs the body for each of the numbers, as a constant: those given, or those below an end of at most seven. The compiler
+/// doesn't unroll loops of so much, and keeps the sums in memory.
+macro_rules! unrolled {
+    ($number:ident in $($value:literal)* => $body:block) => {
+        $({
+            const $number: usize = $value;
+            $body
+        })*
+    };
+    ($number:ident < $end:expr => $body:block) => {
+        unrolled!($number in 0 1 2 3 4 5 6 => {
+            if $number < $end $body
+        })
+    };
+}
+pub(crate) use unrolled;
 
 impl<I: Element> Operands<'_, I> {
     #[inline(always)]
-    fn sums<S: Simd, const KERNEL: usize, const STRIDE: usize>(&self, simd: S, first: usize) -> TileSums<S> {
+    fn sums<S: Simd, T: Taps, const PIXELS: usize>(&self, simd: S, first: usize) -> TileSums<S, PIXELS> {
         let bias = simd.load(&self.bias[first..]);
         let mut sums = [[bias; PIXELS]; ROWS];
-        for source_row in 0..span(ROWS, KERNEL, STRIDE) {
+        unrolled!(ROW < T::span(ROWS) => {
             let mut columns = [bias; MAX_COLUMNS];
-            for (column, value) in columns.iter_mut().enumerate().take(span(PIXELS, KERNEL, STRIDE)) {
-                *value = self.source.load(simd, [source_row, column], first);
+            for (column, value) in columns.iter_mut().enumerate().take(T::span(PIXELS)) {
+                *value = self.source.load(simd, [ROW, column], first);
             }
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
-                    continue;
-                };
-                for tap_x in 0..KERNEL {
-                    let tap = self.weights.load(simd, [tap_y, tap_x], first);
-                    for (pixel, sum) in sums.iter_mut().enumerate() {
-                        *sum = simd.mul_add(columns[pixel * STRIDE + tap_x], tap, *sum);
-                    }
+            let [upper, lower] = sums;
+            sums = [
+                self.add_row::<S, T, PIXELS>(simd, first, T::tap(0, ROW), &columns, upper),
+                self.add_row::<S, T, PIXELS>(simd, first, T::tap(1, ROW), &columns, lower),
+            ];
+        });
+        sums
+    }
+
+    /// What the taps of row `tap_y` add to the sums of an output row.
+    #[inline(always)]
+    fn add_row<S: Simd, T: Taps, const PIXELS: usize>(
+        &self,
+        simd: S,
+        first: usize,
+        tap_y: Option<usize>,
+        columns: &[S::Vector; MAX_COLUMNS],
+        mut sums: [S::Vector; PIXELS],
+    ) -> [S::Vector; PIXELS] {
+        let Some(tap_y) = tap_y else { return sums };
+        for tap_x in 0..T::KERNEL {
+            let tap = self.weights.load(simd, [tap_y, tap_x], first);
+            unrolled!(PIXEL < PIXELS => {
+                if let Some(column) = T::source(PIXEL, tap_x) {
+                    sums[PIXEL] = simd.mul_add(columns[column], tap, sums[PIXEL]);
                 }
-            }
+            });
         }
         sums
     }
 }
 
-impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Tile<'_, I, O, KERNEL, STRIDE> {
+impl<I: Element, O: Element> Tile<'_, I, O> {
     /// Takes the sums of a register's channels through the epilogue; by value, as the compiler kept them in memory
     /// otherwise.
     #[inline(always)]
-    fn complete<S: Simd>(&mut self, simd: S, channel: usize, mut sums: TileSums<S>) -> TileSums<S> {
+    fn complete<S: Simd, const PIXELS: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        mut sums: TileSums<S, PIXELS>,
+    ) -> TileSums<S, PIXELS> {
         let Self { target, parameters, .. } = self;
         if !self.sums.values.is_empty() {
-            self.sums.add::<S>(simd, channel, &sums, [target.rows, target.pixels]);
+            self.sums.add::<S, PIXELS>(simd, first, &sums, [target.rows, target.pixels]);
         }
         if let Some(shortcut) = target.shortcut {
-            let lanes = S::LANES.min(self.channels.end - channel);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                for (pixel, sum) in sums.iter_mut().enumerate() {
-                    if row < target.rows && pixel < target.pixels {
-                        let first = row * target.row + pixel * target.pixel + channel;
-                        *sum = simd.add(*sum, simd.load_element(&shortcut[first..first + lanes]));
+            let lanes = S::LANES.min(target.channels - first);
+            unrolled!(PIXEL < PIXELS => {
+                unrolled!(ROW in 0 1 => {
+                    if ROW < target.rows && PIXEL < target.pixels {
+                        let first = ROW * target.row + PIXEL * target.channels + first;
+                        let values = simd.load_element(&shortcut[first..first + lanes]);
+                        sums[ROW][PIXEL] = simd.add(sums[ROW][PIXEL], values);
                     }
-                }
-            }
+                });
+            });
         }
-        with_function!(parameters.activation, function => activated::<S, O, _>(simd, function, sums))
+        with_function!(parameters.activation, function => activated::<S, O, _, PIXELS>(simd, function, sums))
     }
 }
 
-/// Written out: in loops around rare functions the compiler kept the sums in memory, for the others too.
 #[inline(always)]
-fn activated<S: Simd, E: Element, F: Function>(simd: S, function: F, sums: TileSums<S>) -> TileSums<S> {
-    let [[a, b, c, d], [e, f, g, h]] = sums;
-    let [a, b] = [function.value::<S, E>(simd, a), function.value::<S, E>(simd, b)];
-    let [c, d] = [function.value::<S, E>(simd, c), function.value::<S, E>(simd, d)];
-    let [e, f] = [function.value::<S, E>(simd, e), function.value::<S, E>(simd, f)];
-    let [g, h] = [function.value::<S, E>(simd, g), function.value::<S, E>(simd, h)];
-    [[a, b, c, d], [e, f, g, h]]
+fn activated<S: Simd, E: Element, F: Function, const PIXELS: usize>(
+    simd: S,
+    function: F,
+    mut sums: TileSums<S, PIXELS>,
+) -> TileSums<S, PIXELS> {
+    unrolled!(PIXEL < PIXELS => {
+        unrolled!(ROW in 0 1 => {
+            sums[ROW][PIXEL] = function.value::<S, E>(simd, sums[ROW][PIXEL]);
+        });
+    });
+    sums
 }
 
 impl<E: Element> Target<'_, E> {
     /// Writes a whole register's channels.
     #[inline(always)]
-    fn store<S: Simd>(&mut self, simd: S, channel: usize, sums: &TileSums<S>) {
+    fn store<S: Simd, const PIXELS: usize>(&mut self, simd: S, channel: usize, sums: &TileSums<S, PIXELS>) {
         if self.rows != ROWS || self.pixels != PIXELS {
-            return self.store_lanes::<S>(simd, channel..channel + S::LANES, sums);
+            return self.store_lanes::<S, PIXELS>(simd, channel..channel + S::LANES, sums);
         }
-        let (row, column) = (self.row, self.pixel);
+        let (row, column) = (self.row, self.channels);
         let shape = Shape { rows: ROWS, columns: PIXELS, row, column, width: S::LANES };
         let mut grid = GridMut::new(&mut self.values[channel..], shape);
-        for (row, sums) in sums.iter().enumerate() {
-            for (pixel, sum) in sums.iter().enumerate() {
-                grid.store(simd, *sum, [row, pixel], 0);
-            }
-        }
+        unrolled!(PIXEL < PIXELS => {
+            unrolled!(ROW in 0 1 => {
+                grid.store(simd, sums[ROW][PIXEL], [ROW, PIXEL], 0);
+            });
+        });
     }
 
     /// Writes some channels of the rows and pixels that exist.
     #[inline(always)]
-    fn store_lanes<S: Simd>(&mut self, simd: S, channels: Range<usize>, sums: &TileSums<S>) {
-        for (row, sums) in sums.iter().enumerate() {
-            for (pixel, sum) in sums.iter().enumerate() {
-                if row < self.rows && pixel < self.pixels {
-                    let place = row * self.row + pixel * self.pixel;
-                    simd.store_element(*sum, &mut self.values[place + channels.start..place + channels.end]);
+    fn store_lanes<S: Simd, const PIXELS: usize>(
+        &mut self,
+        simd: S,
+        channels: Range<usize>,
+        sums: &TileSums<S, PIXELS>,
+    ) {
+        unrolled!(PIXEL < PIXELS => {
+            unrolled!(ROW in 0 1 => {
+                if ROW < self.rows && PIXEL < self.pixels {
+                    let place = ROW * self.row + PIXEL * self.channels;
+                    let values = &mut self.values[place + channels.start..place + channels.end];
+                    simd.store_element(sums[ROW][PIXEL], values);
                 }
-            }
-        }
+            });
+        });
     }
 }
 
 impl Sums<'_> {
     /// Adds the first rows and pixels of a tile.
     #[inline(always)]
-    fn add<S: Simd>(&mut self, simd: S, channel: usize, tile: &TileSums<S>, [rows, pixels]: [usize; 2]) {
+    fn add<S: Simd, const PIXELS: usize>(
+        &mut self,
+        simd: S,
+        channel: usize,
+        tile: &TileSums<S, PIXELS>,
+        [rows, pixels]: [usize; 2],
+    ) {
         let third = self.values.len() / 3;
         let (pivots, sums) = self.values.split_at_mut(third);
         let (sums, squares) = sums.split_at_mut(third);
@@ -249,15 +258,15 @@ impl Sums<'_> {
         }
         let pivot = simd.load(pivots);
         let (mut sum, mut square) = (simd.load(sums), simd.load(squares));
-        for (row, values) in tile.iter().enumerate() {
-            for (pixel, value) in values.iter().enumerate() {
-                if row < rows && pixel < pixels {
-                    let distance = simd.subtract(*value, pivot);
+        unrolled!(PIXEL < PIXELS => {
+            unrolled!(ROW in 0 1 => {
+                if ROW < rows && PIXEL < pixels {
+                    let distance = simd.subtract(tile[ROW][PIXEL], pivot);
                     sum = simd.add(sum, distance);
                     square = simd.mul_add(distance, distance, square);
                 }
-            }
-        }
+            });
+        });
         simd.store(sum, sums);
         simd.store(square, squares);
     }

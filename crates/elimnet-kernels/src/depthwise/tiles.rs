@@ -1,16 +1,19 @@
 //! A depthwise convolution in tiles, read where the image lies.
 //!
-//! Tiles that reach over the image's edge take their source from a small copy with zeros around it; so do those that are cut off
-//! by the output's edge, and store less, and those at the very end of an image, as registers are loaded whole.
+//! Places beyond the image's edge are zeros beside it, and those at its very end a copy, as registers are loaded whole. Tiles that
+//! are cut off by the output's edge store less.
 
-use std::ops::Range;
+use std::marker::PhantomData;
 
-use super::tile::{Ahead, PIXELS, Parameters, ROWS, Source, Sums, Target, Tile, padded};
-use super::window::Window;
+use super::image::Image;
+use super::taps::Taps;
+use super::tile::{Parameters, ROWS, Sums, Target, Tile, padded};
+use super::window::{Next, Window};
 use crate::element::Element;
 use crate::epilogue::{Epilogue, MomentParts};
 use crate::isa::Isa;
 use crate::scratch::Scratch;
+use crate::simd::{Kernel, Simd};
 use crate::threads;
 
 /// Output values of a task, about: at least and at most; in between when that makes `TASKS`.
@@ -18,7 +21,7 @@ const TASK_VALUES: [usize; 2] = [8 * 1024, 64 * 1024];
 const TASKS: usize = 16;
 
 /// Writes the whole output; `weights` is `[taps, padded channels]`.
-pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize>(
+pub(crate) fn run<I: Element, O: Element, T: Taps>(
     isa: Isa,
     window: &Window,
     input: &[I],
@@ -43,8 +46,7 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
         let first = image * image_out + first_row * window.output_row();
         let sums = sums.unwrap_or_default();
         sums.fill(0.0);
-        let mut tiles = Tiles {
-            isa,
+        isa.run(Tiles {
             window,
             input: &input[image * image_in..][..image_in],
             parameters: &parameters,
@@ -52,8 +54,8 @@ pub(crate) fn run<I: Element, O: Element, const KERNEL: usize, const STRIDE: usi
             first_row,
             output,
             sums,
-        };
-        tiles.run::<KERNEL, STRIDE>();
+            taps: PhantomData::<T>,
+        });
     });
     if let Some(wanted) = epilogue.moments {
         let pixels = |index: usize| length.min(image_out - index % in_an_image * length) / channels;
@@ -71,8 +73,7 @@ fn padded_bias(channels: usize, bias: Option<&[f32]>) -> Scratch {
 }
 
 /// The tiles of a task: some rows of an image.
-struct Tiles<'a, I, O> {
-    isa: Isa,
+struct Tiles<'a, I, O, T> {
     window: &'a Window,
     /// The whole image.
     input: &'a [I],
@@ -82,48 +83,48 @@ struct Tiles<'a, I, O> {
     /// The task's rows.
     output: &'a mut [O],
     sums: &'a mut [f32],
+    taps: PhantomData<T>,
 }
 
-impl<I: Element, O: Element> Tiles<'_, I, O> {
-    fn run<const KERNEL: usize, const STRIDE: usize>(&mut self) {
-        let (window, image) = (self.window, self.input);
-        let [row, pixel] = [window.output_row(), window.channels];
-        let to = self.first_row + self.output.len() / row;
-        let mut patch = window.patch::<I>(KERNEL, STRIDE);
-        for corner @ [y, x] in window.tiles(self.first_row, to) {
-            let first = (y - self.first_row) * row + x * pixel;
-            let exist = [ROWS.min(to - y), PIXELS.min(window.output[1] - x)];
-            if let Some(at) = window.inside(corner, to, KERNEL, STRIDE, self.isa.lanes()) {
-                let source = Source { values: &image[at..], row: window.source_row(), pixel };
-                let ahead = Some(Ahead { window, image, first: at });
-                self.tile::<KERNEL, STRIDE>(0..pixel, source, first, exist, ahead);
-                continue;
-            }
-            for channels in window.blocks(true) {
-                let source = window.copy_patch(corner, [KERNEL, STRIDE], &channels, image, &mut patch);
-                self.tile::<KERNEL, STRIDE>(channels, source, first, exist, None);
-            }
+impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        // Fourteen sums are half of 32 registers; seven columns divide the widths that images of 224 pixels come to.
+        if S::REGISTERS >= 32 && T::PERIOD == 1 {
+            self.cover::<S, 7>(simd);
+        } else {
+            self.cover::<S, 4>(simd);
         }
     }
+}
 
-    /// The tile whose first output value is at `first`, of which so many rows and pixels exist.
-    fn tile<const KERNEL: usize, const STRIDE: usize>(
-        &mut self,
-        channels: Range<usize>,
-        source: Source<'_, I>,
-        first: usize,
-        [rows, pixels]: [usize; 2],
-        ahead: Option<Ahead<'_, I>>,
-    ) {
-        let target = Target {
-            values: &mut self.output[first..],
-            shortcut: self.shortcut.map(|values| &values[first..]),
-            row: self.window.output_row(),
-            pixel: self.window.channels,
-            rows,
-            pixels,
-        };
-        let (parameters, sums) = (self.parameters, Sums { values: self.sums, are_new: first == 0 });
-        self.isa.run(Tile::<I, O, KERNEL, STRIDE> { parameters, channels, source, target, sums, ahead });
+impl<I: Element, O: Element, T: Taps> Tiles<'_, I, O, T> {
+    #[inline(always)]
+    fn cover<S: Simd, const PIXELS: usize>(self, simd: S) {
+        let (window, parameters) = (self.window, self.parameters);
+        let (row, channels) = (window.output_row(), window.channels);
+        let to = self.first_row + self.output.len() / row;
+        let image = Image::new(self.input, window.source, channels);
+        let mut source = image.nowhere();
+        let ahead = window.ahead::<T>(PIXELS);
+        for corner @ [y, x] in window.tiles(PIXELS, self.first_row, to) {
+            let first = (y - self.first_row) * row + x * channels;
+            let output = &mut self.output[first..];
+            let first_seen = window.first::<T>(corner);
+            image.see(first_seen, [T::span(ROWS), T::span(PIXELS)], &mut source);
+            let next = Next::new::<T>(window, self.input, first_seen, output, ahead);
+            let target = Target {
+                values: output,
+                shortcut: self.shortcut.map(|values| &values[first..]),
+                row,
+                channels,
+                rows: ROWS.min(to - y),
+                pixels: PIXELS.min(window.output[1] - x),
+            };
+            let sums = Sums { values: self.sums, are_new: first == 0 };
+            Tile { parameters, source: &source, target, sums, next }.fill::<S, T, PIXELS>(simd);
+        }
     }
 }

@@ -1,15 +1,19 @@
 //! Gradient of a depthwise convolution to its weight: the products of each output pixel's gradient with what
 //! its window sees, summed over all pixels.
 
+use std::marker::PhantomData;
+
+use super::image::{Image, MAX_COLUMNS, Seen};
 use super::line::source_rows;
-use super::tile::{MAX_COLUMNS, PIXELS, ROWS, Source, padded, span};
-use super::window::Window;
+use super::taps::{Slide, Taps};
+use super::tile::{ROWS, padded, unrolled};
+use super::window::{Next, Window};
 use super::with_window;
 use crate::conv2d::Conv2d;
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::scratch::Scratch;
-use crate::simd::grid::{Grid, GridMut, Shape};
+use crate::simd::grid::{GridMut, Shape};
 use crate::simd::{Kernel, MAX_LANES, Simd};
 use crate::threads::{self, MANY, add_parts};
 
@@ -37,7 +41,8 @@ pub(crate) fn weight_gradient<I: Element, O: Element>(
         let input = &input[image * image_in..][..image_in];
         let gradient = &output_gradient[image * image_out..][..image_out];
         with_window!(conv, KERNEL, STRIDE => {
-            isa.run(Tiles::<I, O, KERNEL, STRIDE> { window: &window, input, gradient, rows: [first_row, to], sums });
+            let taps = PhantomData::<Slide<KERNEL, STRIDE>>;
+            isa.run(Tiles { window: &window, input, gradient, rows: [first_row, to], sums, taps });
         }, else isa.run(AnyWindow { conv, input, gradient, rows: [first_row, to], sums }));
     });
     let (first, others) = sums.split_at_mut(length);
@@ -50,7 +55,7 @@ pub(crate) fn weight_gradient<I: Element, O: Element>(
 }
 
 /// Tiles as those of the forward pass; see [`super::tile`].
-struct Tiles<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
+struct Tiles<'a, I, O, T> {
     window: &'a Window,
     input: &'a [I],
     gradient: &'a [O],
@@ -58,54 +63,47 @@ struct Tiles<'a, I, O, const KERNEL: usize, const STRIDE: usize> {
     rows: [usize; 2],
     /// `[taps, padded channels]`, added to.
     sums: &'a mut [f32],
+    taps: PhantomData<T>,
 }
 
-impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
-    for Tiles<'_, I, O, KERNEL, STRIDE>
-{
+impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        if S::REGISTERS >= 32 {
+            self.cover::<S, 7>(simd);
+        } else {
+            self.cover::<S, 4>(simd);
+        }
+    }
+}
+
+impl<I: Element, O: Element, T: Taps> Tiles<'_, I, O, T> {
+    #[inline(always)]
+    fn cover<S: Simd, const PIXELS: usize>(self, simd: S) {
         let (window, [from, to]) = (self.window, self.rows);
-        let (channels, all) = (window.channels, self.gradient.len());
-        let mut patch = window.patch::<I>(KERNEL, STRIDE);
-        let mut gradients = window.patch::<O>(1, 1);
-        for corner in window.tiles(from, to) {
-            let at = corner[0] * window.output_row() + corner[1] * channels;
-            let loaded = at + (ROWS - 1) * window.output_row() + window.loaded(PIXELS, S::LANES);
-            let inside = window.inside(corner, to, KERNEL, STRIDE, S::LANES).filter(|_| loaded <= all);
-            if let Some(first) = inside {
-                window.prefetch(simd, self.input, first, KERNEL, STRIDE);
-                window.prefetch_output(simd, &self.gradient[at..]);
-            }
-            for block in window.blocks(inside.is_none()) {
-                let (source, gradient) = match inside {
-                    Some(first) => {
-                        let values = &self.input[first..];
-                        let source = Source { values, row: window.source_row(), pixel: channels };
-                        let values = &self.gradient[at..];
-                        (source, Source { values, row: window.output_row(), pixel: channels })
-                    }
-                    None => {
-                        let exist = [to, window.output[1]];
-                        (
-                            window.copy_patch(corner, [KERNEL, STRIDE], &block, self.input, &mut patch),
-                            window.copy_outputs(corner, exist, &block, self.gradient, &mut gradients),
-                        )
-                    }
-                };
-                let width = block.len().next_multiple_of(S::LANES);
-                let (row, column) = (KERNEL * padded(channels), padded(channels));
-                let shape = Shape { rows: KERNEL, columns: KERNEL, row, column, width };
-                let mut tile = TileGradient {
-                    source: source.grid([ROWS, PIXELS].map(|outputs| span(outputs, KERNEL, STRIDE)), width),
-                    gradient: gradient.grid([ROWS, PIXELS], width),
-                    sums: GridMut::new(&mut self.sums[block.start..], shape),
-                };
-                for first in (0..width).step_by(S::LANES) {
-                    tile.add::<S, KERNEL, STRIDE>(simd, first);
-                }
+        let channels = window.channels;
+        let input = Image::new(self.input, window.source, channels);
+        // Without the rows of others, which a tile at the end sees.
+        let gradients = &self.gradient[..to * window.output_row()];
+        let gradient = Image::new(gradients, [to, window.output[1]], channels);
+        let (row, column) = (T::KERNEL * padded(channels), padded(channels));
+        let width = channels.next_multiple_of(S::LANES);
+        let shape = Shape { rows: T::KERNEL, columns: T::KERNEL, row, column, width };
+        let ahead = window.ahead::<T>(PIXELS);
+        let (mut source, mut outputs) = (input.nowhere(), gradient.nowhere());
+        for corner @ [y, x] in window.tiles(PIXELS, from, to) {
+            let first_seen = window.first::<T>(corner);
+            input.see(first_seen, [T::span(ROWS), T::span(PIXELS)], &mut source);
+            gradient.see([y as isize, x as isize], [ROWS, PIXELS], &mut outputs);
+            let at = y * window.output_row() + x * channels;
+            let next = Next::new::<T>(window, self.input, first_seen, &self.gradient[at..], ahead);
+            let sums = GridMut::new(&mut *self.sums, shape);
+            let mut tile = TileGradient { source: &source, gradient: &outputs, sums };
+            for first in (0..width).step_by(S::LANES) {
+                next.prefetch::<S, T>(simd, PIXELS, first);
+                tile.add::<S, T, PIXELS>(simd, first);
             }
         }
     }
@@ -113,39 +111,52 @@ impl<I: Element, O: Element, const KERNEL: usize, const STRIDE: usize> Kernel
 
 /// From a tile's first channel on: what its windows see, its gradients, and the sums that get their products.
 struct TileGradient<'a, I, O> {
-    source: Grid<'a, I>,
-    gradient: Grid<'a, O>,
+    source: &'a Seen<'a, I>,
+    gradient: &'a Seen<'a, O>,
     sums: GridMut<'a, f32>,
 }
 
 impl<I: Element, O: Element> TileGradient<'_, I, O> {
     /// One register's channels.
     #[inline(always)]
-    fn add<S: Simd, const KERNEL: usize, const STRIDE: usize>(&mut self, simd: S, first: usize) {
+    fn add<S: Simd, T: Taps, const PIXELS: usize>(&mut self, simd: S, first: usize) {
         let zero = simd.splat(0.0);
         let mut gradients = [[zero; PIXELS]; ROWS];
-        for (row, gradients) in gradients.iter_mut().enumerate() {
-            for (pixel, gradient) in gradients.iter_mut().enumerate() {
-                *gradient = self.gradient.load(simd, [row, pixel], first);
-            }
-        }
-        for source_row in 0..span(ROWS, KERNEL, STRIDE) {
+        unrolled!(PIXEL < PIXELS => {
+            unrolled!(ROW in 0 1 => {
+                gradients[ROW][PIXEL] = self.gradient.load(simd, [ROW, PIXEL], first);
+            });
+        });
+        let [upper, lower] = gradients;
+        unrolled!(ROW < T::span(ROWS) => {
             let mut columns = [zero; MAX_COLUMNS];
-            for (column, value) in columns.iter_mut().enumerate().take(span(PIXELS, KERNEL, STRIDE)) {
-                *value = self.source.load(simd, [source_row, column], first);
+            for (column, value) in columns.iter_mut().enumerate().take(T::span(PIXELS)) {
+                *value = self.source.load(simd, [ROW, column], first);
             }
-            for (row, gradients) in gradients.iter().enumerate() {
-                let Some(tap_y) = source_row.checked_sub(row * STRIDE).filter(|tap| *tap < KERNEL) else {
-                    continue;
-                };
-                for tap_x in 0..KERNEL {
-                    let mut sum = self.sums.load(simd, [tap_y, tap_x], first);
-                    for (pixel, gradient) in gradients.iter().enumerate() {
-                        sum = simd.mul_add(columns[pixel * STRIDE + tap_x], *gradient, sum);
-                    }
-                    self.sums.store(simd, sum, [tap_y, tap_x], first);
+            self.add_row::<S, T, PIXELS>(simd, first, T::tap(0, ROW), &columns, &upper);
+            self.add_row::<S, T, PIXELS>(simd, first, T::tap(1, ROW), &columns, &lower);
+        });
+    }
+
+    /// What the gradients of an output row add to the taps of row `tap_y`.
+    #[inline(always)]
+    fn add_row<S: Simd, T: Taps, const PIXELS: usize>(
+        &mut self,
+        simd: S,
+        first: usize,
+        tap_y: Option<usize>,
+        columns: &[S::Vector; MAX_COLUMNS],
+        gradients: &[S::Vector; PIXELS],
+    ) {
+        let Some(tap_y) = tap_y else { return };
+        for tap_x in 0..T::KERNEL {
+            let mut sum = self.sums.load(simd, [tap_y, tap_x], first);
+            unrolled!(PIXEL < PIXELS => {
+                if let Some(column) = T::source(PIXEL, tap_x) {
+                    sum = simd.mul_add(columns[column], gradients[PIXEL], sum);
                 }
-            }
+            });
+            self.sums.store(simd, sum, [tap_y, tap_x], first);
         }
     }
 }

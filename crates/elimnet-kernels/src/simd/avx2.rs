@@ -43,6 +43,7 @@ fn round_to_bf16(vector: __m256) -> __m256i {
 impl Simd for Avx2 {
     type Vector = __m256;
     const LANES: usize = 8;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {

@@ -89,6 +89,7 @@ fn lanes_of(count: usize) -> u16 {
 impl Simd for Avx512 {
     type Vector = __m512;
     const LANES: usize = 16;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {

@@ -33,6 +33,7 @@ fn round_to_bf16(vector: float32x4_t) -> uint16x4_t {
 impl Simd for Neon {
     type Vector = float32x4_t;
     const LANES: usize = 4;
+    const REGISTERS: usize = 32;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {

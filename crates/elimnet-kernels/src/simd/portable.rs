@@ -18,6 +18,7 @@ fn run<K: Kernel>(simd: Portable, kernel: K) -> K::Output {
 impl Simd for Portable {
     type Vector = [f32; 4];
     const LANES: usize = 4;
+    const REGISTERS: usize = 16;
 
     #[inline(always)]
     fn splat(self, value: f32) -> Self::Vector {

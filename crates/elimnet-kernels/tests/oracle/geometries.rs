@@ -91,6 +91,13 @@ pub(crate) fn cases() -> Vec<Conv2d> {
             cases.push(depthwise(1, 17, 3, kernel, stride));
         }
     }
+    // Tiles of seven columns wholly inside the image, beside some that aren't.
+    for kernel in [3, 5] {
+        for stride in [1, 2] {
+            cases.push(Conv2d { in_height: 11, ..depthwise(1, 29 * stride, 20, kernel, stride) });
+            cases.push(padded(0, 1, 2, 3, depthwise(1, 16, 16, kernel, stride)));
+        }
+    }
     // Stride beyond the kernel: pixels that no window sees; all of them, where there is one and padding around it.
     cases.push(padded(1, 1, 1, 1, square(1, 1, [3, 4], 1, 2)));
     // Pixels that no window sees in every row, and few rows of more than a block of columns.
