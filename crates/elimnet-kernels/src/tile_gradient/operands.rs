@@ -153,6 +153,9 @@ impl Gradient<'_> {
     }
 }
 
+/// Rows between what is laid out in pairs and what is asked for: parts of rows, which no prefetcher of the machine follows.
+const AHEAD: usize = 64;
+
 /// `paired[row / 2][column][row % 2] = source[row][column]`, zeros where there is no such row or column; a paired
 /// row is as wide as whole tiles.
 pub(crate) struct PairRows<'a> {
@@ -167,13 +170,18 @@ impl Kernel for PairRows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let Self { source, distance, rows, width, paired } = self;
         let paired_width = 2 * width.next_multiple_of(TILE);
         for (pair, paired) in paired.chunks_exact_mut(paired_width).enumerate() {
             let first = 2 * pair;
             let (paired, beyond) = paired.split_at_mut(2 * width);
             beyond.fill(Bf16::ZERO);
+            if distance > width {
+                let ahead = source.as_ptr().wrapping_add((first + AHEAD) * distance);
+                simd.prefetch_lines(ahead, width);
+                simd.prefetch_lines(ahead.wrapping_add(distance), width);
+            }
             if first + 1 < rows {
                 let (even, odd) =
                     (&source[first * distance..][..width], &source[(first + 1) * distance..][..width]);
