@@ -20,6 +20,12 @@ use crate::simd::{MAX_LANES, Simd};
 /// Output rows of a tile.
 pub(crate) const ROWS: usize = 2;
 
+/// Whether registers hold two rows of seven sums and what they load, and not just two of four. Seven columns divide the widths
+/// that images of 224 pixels come to: no tile of theirs is cut off.
+pub(crate) const fn has_room_for_seven<S: Simd>() -> bool {
+    S::REGISTERS >= 32
+}
+
 /// Room for the values of `channels` channels in whole registers of any instruction set.
 pub(crate) const fn padded(channels: usize) -> usize {
     channels.next_multiple_of(MAX_LANES)

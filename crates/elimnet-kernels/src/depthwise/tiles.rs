@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use super::image::Image;
 use super::taps::Taps;
-use super::tile::{Parameters, ROWS, Sums, Target, Tile, padded};
+use super::tile::{Parameters, ROWS, Sums, Target, Tile, has_room_for_seven, padded};
 use super::window::{Next, Window};
 use crate::element::Element;
 use crate::epilogue::{Epilogue, MomentParts};
@@ -91,8 +91,7 @@ impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        // Fourteen sums are half of 32 registers; seven columns divide the widths that images of 224 pixels come to.
-        if S::REGISTERS >= 32 && T::PERIOD == 1 {
+        if has_room_for_seven::<S>() && T::PERIOD == 1 {
             self.cover::<S, 7>(simd);
         } else {
             self.cover::<S, 4>(simd);

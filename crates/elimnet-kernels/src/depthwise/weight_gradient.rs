@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use super::image::{Image, MAX_COLUMNS, Seen};
 use super::line::source_rows;
 use super::taps::{Slide, Taps};
-use super::tile::{ROWS, padded, unrolled};
+use super::tile::{ROWS, has_room_for_seven, padded, unrolled};
 use super::window::{Next, Window};
 use super::with_window;
 use crate::conv2d::Conv2d;
@@ -71,7 +71,7 @@ impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        if S::REGISTERS >= 32 {
+        if has_room_for_seven::<S>() {
             self.cover::<S, 7>(simd);
         } else {
             self.cover::<S, 4>(simd);

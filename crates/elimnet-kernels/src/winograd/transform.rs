@@ -6,6 +6,7 @@
 use super::{LINE, PLACES, SIDE, SPAN, SUMS};
 use crate::block::BLOCK;
 use crate::element::Element;
+use crate::simd::grid::{Grid, GridMut, Shape};
 use crate::simd::{Kernel, Simd};
 
 /// Lines of an image that tiles see, each from its first pixel on; none where the line is outside.
@@ -20,28 +21,37 @@ pub(super) struct Pixels<'a, E, const LINES: usize> {
 }
 
 impl<E: Element, const LINES: usize> Pixels<'_, E, LINES> {
-    /// A column of pixels, zeros where it is outside.
+    /// `REGISTERS` registers of a column of pixels, zeros where it is outside.
     #[inline(always)]
-    fn column<S: Simd>(&self, simd: S, x: isize, channel: usize) -> [S::Vector; LINES] {
-        let mut column = [simd.splat(0.0); LINES];
+    fn column<S: Simd, const REGISTERS: usize>(
+        &self,
+        simd: S,
+        x: isize,
+        channel: usize,
+    ) -> [[S::Vector; LINES]; REGISTERS] {
+        let mut column = [[simd.splat(0.0); LINES]; REGISTERS];
         if x >= 0 && (x as usize) < self.width {
             let place = x as usize * self.distance + channel;
-            for (value, line) in column.iter_mut().zip(&self.lines) {
+            for (y, line) in self.lines.iter().enumerate() {
                 if let Some(line) = line {
-                    *value = E::load(simd, &line[place..]);
+                    // Of a known length, so that the loads check nothing.
+                    let values = &line[place..][..REGISTERS * S::LANES];
+                    for (register, column) in column.iter_mut().enumerate() {
+                        column[y] = E::load(simd, &values[register * S::LANES..]);
+                    }
                 }
             }
         }
         column
     }
 
-    /// Asks for a column of pixels: from a pixel to the next it is too far to be seen coming.
+    /// Asks for so many channels of a column of pixels: from a pixel to the next it is too far to be seen coming.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, simd: S, x: isize, channel: usize) {
+    fn prefetch<S: Simd>(&self, simd: S, x: isize, channel: usize, channels: usize) {
         if x >= 0 && (x as usize) < self.width {
             let place = x as usize * self.distance + channel;
             for line in self.lines.iter().flatten() {
-                simd.prefetch(&line[place..=place]);
+                simd.prefetch_lines(line.as_ptr().wrapping_add(place), channels);
             }
         }
     }
@@ -89,18 +99,16 @@ fn row<V: Copy, const ROWS: usize, const COLUMNS: usize>(
     row
 }
 
-/// Writes a row of places, `place` apart.
+/// The places of a tile's `width` channels, from the first of `values` on; places are `place` apart.
 #[inline(always)]
-fn store_row<S: Simd, E: Element>(simd: S, values: [S::Vector; SPAN], target: &mut [E], place: usize) {
-    for (x, value) in values.into_iter().enumerate() {
-        E::store(simd, value, &mut target[x * place..]);
-    }
+fn places<E: Element>(values: &mut [E], place: usize, width: usize) -> GridMut<'_, E> {
+    GridMut::new(values, Shape { rows: SPAN, columns: SPAN, row: SPAN * place, column: place, width })
 }
 
 /// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
 pub(super) struct TransformPixels<'a, E> {
     pub(super) pixels: Pixels<'a, E, SPAN>,
-    /// A multiple of a register's lanes.
+    /// A multiple of two registers' lanes.
     pub(super) channels: usize,
     pub(super) tiles: usize,
     pub(super) transformed: &'a mut [E],
@@ -116,29 +124,47 @@ impl<E: Element> Kernel for TransformPixels<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { pixels, channels, tiles, transformed, place, tile } = self;
-        for channel in (0..channels).step_by(S::LANES) {
+        // Two registers, of bf16 whole lines of the cache.
+        let width = 2 * S::LANES;
+        for channel in (0..channels).step_by(width) {
             let mut x = pixels.first;
-            let mut next = [
-                spread(simd, pixels.column(simd, x, channel)),
-                spread(simd, pixels.column(simd, x + 1, channel)),
-            ];
+            let mut seen =
+                [pixels.spread_column(simd, x, channel), pixels.spread_column(simd, x + 1, channel)];
             for index in 0..tiles {
                 x += SIDE as isize;
-                pixels.prefetch(simd, x + AHEAD, channel);
-                pixels.prefetch(simd, x + 1 + AHEAD, channel);
-                let columns = [
-                    next[0],
-                    next[1],
-                    spread(simd, pixels.column(simd, x, channel)),
-                    spread(simd, pixels.column(simd, x + 1, channel)),
-                ];
-                next = [columns[2], columns[3]];
-                let target = &mut transformed[index * tile + channel..];
-                for y in 0..SPAN {
-                    store_row(simd, spread(simd, row(&columns, y)), &mut target[y * SPAN * place..], place);
-                }
+                pixels.prefetch(simd, x + AHEAD, channel, width);
+                pixels.prefetch(simd, x + 1 + AHEAD, channel, width);
+                let [first, second] = seen;
+                seen = [pixels.spread_column(simd, x, channel), pixels.spread_column(simd, x + 1, channel)];
+                let mut target = places(&mut transformed[index * tile + channel..], place, width);
+                store(simd, [first[0], second[0], seen[0][0], seen[1][0]], &mut target, 0);
+                store(simd, [first[1], second[1], seen[0][1], seen[1][1]], &mut target, S::LANES);
             }
         }
+    }
+}
+
+/// Writes `Bᵀ d B`, given the columns of `Bᵀ d`, to a register of each place.
+#[inline(always)]
+fn store<S: Simd, E: Element>(
+    simd: S,
+    columns: [[S::Vector; SPAN]; SPAN],
+    target: &mut GridMut<'_, E>,
+    first: usize,
+) {
+    for y in 0..SPAN {
+        for (x, value) in spread(simd, row(&columns, y)).into_iter().enumerate() {
+            target.store(simd, value, [y, x], first);
+        }
+    }
+}
+
+impl<E: Element> Pixels<'_, E, SPAN> {
+    /// Two registers of `Bᵀ d`.
+    #[inline(always)]
+    fn spread_column<S: Simd>(&self, simd: S, x: isize, channel: usize) -> [[S::Vector; SPAN]; 2] {
+        let [first, second] = self.column::<S, 2>(simd, x, channel);
+        [spread(simd, first), spread(simd, second)]
     }
 }
 
@@ -163,17 +189,18 @@ impl<E: Element> Kernel for TransformGradient<'_, E> {
         let Self { pixels, channels, tiles, transformed, place, tile } = self;
         for index in 0..tiles {
             let x = pixels.first + (SIDE * index) as isize;
-            pixels.prefetch(simd, x + AHEAD, 0);
-            pixels.prefetch(simd, x + 1 + AHEAD, 0);
+            pixels.prefetch(simd, x + AHEAD, 0, 1);
+            pixels.prefetch(simd, x + 1 + AHEAD, 0, 1);
+            let mut target = places(&mut transformed[index * tile..], place, channels);
             for channel in (0..channels).step_by(S::LANES) {
-                let columns = [
-                    spread_gradient(simd, pixels.column(simd, x, channel)),
-                    spread_gradient(simd, pixels.column(simd, x + 1, channel)),
-                ];
-                let target = &mut transformed[index * tile + channel..];
+                let [first] = pixels.column::<S, 1>(simd, x, channel);
+                let [second] = pixels.column::<S, 1>(simd, x + 1, channel);
+                let columns = [spread_gradient(simd, first), spread_gradient(simd, second)];
                 for y in 0..SPAN {
                     let values = spread_gradient(simd, row(&columns, y));
-                    store_row(simd, values, &mut target[y * SPAN * place..], place);
+                    for (x, value) in values.into_iter().enumerate() {
+                        target.store(simd, value, [y, x], channel);
+                    }
                 }
             }
         }
@@ -196,19 +223,20 @@ impl Kernel for Inverse<'_> {
         let Self { sums, tiles, lines: [upper, lower] } = self;
         assert!(tiles <= BLOCK && upper.len() == LINE && lower.len() == LINE);
         for tile in 0..tiles {
-            for column in (0..BLOCK).step_by(S::LANES) {
-                let sums = &sums[tile * BLOCK + column..];
+            let shape = Shape { rows: SPAN, columns: SPAN, row: SPAN * SUMS, column: SUMS, width: BLOCK };
+            let sums = Grid::new(&sums[tile * BLOCK..], shape);
+            for first in (0..BLOCK).step_by(S::LANES) {
                 let mut columns = [[simd.splat(0.0); SIDE]; SPAN];
                 for (x, column) in columns.iter_mut().enumerate() {
                     let mut products = [simd.splat(0.0); SPAN];
                     for (y, product) in products.iter_mut().enumerate() {
-                        *product = simd.load(&sums[(y * SPAN + x) * SUMS..]);
+                        *product = sums.load(simd, [y, x], first);
                     }
                     *column = gather(simd, products);
                 }
                 let [above, below] = [gather(simd, row(&columns, 0)), gather(simd, row(&columns, 1))];
                 for x in 0..SIDE {
-                    let place = (SIDE * tile + x) * BLOCK + column;
+                    let place = (SIDE * tile + x) * BLOCK + first;
                     simd.store(above[x], &mut upper[place..]);
                     simd.store(below[x], &mut lower[place..]);
                 }
