@@ -17,7 +17,7 @@ test:
 # The unsafe code of the portable kernels and the threads' team under an interpreter that finds undefined behaviour
 # (`rustup toolchain install nightly --component miri,rust-src`; some ten minutes). Rayon needs the tree borrows and never ends its threads.
 miri:
-    MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --lib -- scratch team threads
+    MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --lib -- scratch team threads places depthwise
     MIRIFLAGS="{{miri}}" cargo +nightly miri test -p elimnet-kernels --test oracle -- convolution::exact pooling::max
 
 # The kernels' and the engine's tests on aarch64, under an emulator (`rustup target add aarch64-unknown-linux-gnu`; Debian's

@@ -28,7 +28,7 @@ use window::Window;
 
 pub(crate) use weight_gradient::weight_gradient;
 
-/// The tiles of a convolution, `None` where the window is not one of theirs.
+/// Runs `$body` with the window of a convolution as constants, `$other` where it is not one that goes in tiles.
 macro_rules! with_window {
     ($conv:expr, $kernel:ident, $stride:ident => $body:expr, else $other:expr) => {
         match ($conv.kernel, $conv.stride) {
@@ -67,7 +67,7 @@ pub(crate) fn packed_len(conv: &Conv2d) -> usize {
 /// around where it goes in tiles.
 pub(crate) fn pack(conv: &Conv2d, pass: Pass, weight: &[f32], packed: &mut [f32]) {
     let (taps, distance) = (conv.kernel[0] * conv.kernel[1], tile::padded(conv.in_channels));
-    let is_turned = pass == Pass::InputGradient && is_turned(conv);
+    let is_turned = pass == Pass::InputGradient && conv.stride == [1, 1] && backward_window(conv).is_some();
     for (channel, values) in weight.chunks_exact(taps).enumerate() {
         for (tap, value) in values.iter().enumerate() {
             let tap = if is_turned { taps - 1 - tap } else { tap };
@@ -76,14 +76,13 @@ pub(crate) fn pack(conv: &Conv2d, pass: Pass, weight: &[f32], packed: &mut [f32]
     }
 }
 
-/// Whether the gradient to the input goes in tiles whose windows are turned around.
-fn is_turned(conv: &Conv2d) -> bool {
-    let window = match conv.kernel {
+/// The windows of the gradient to the input, `None` where it doesn't go in tiles.
+fn backward_window(conv: &Conv2d) -> Option<Window> {
+    match conv.kernel {
         [3, 3] => Window::backward::<3>(conv),
         [5, 5] => Window::backward::<5>(conv),
         _ => None,
-    };
-    window.is_some() && conv.stride == [1, 1]
+    }
 }
 
 /// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`; `weights` as [`pack`] lays them out.
@@ -132,15 +131,14 @@ pub(crate) fn input_gradient<I: Element, O: Element>(
     weights: &[f32],
     input_gradient: &mut [I],
 ) {
-    let epilogue = Epilogue::default();
-    with_window!(conv, KERNEL, STRIDE => {
-        if let Some(window) = Window::backward::<KERNEL>(conv) {
-            let run = match STRIDE {
-                1 => tiles::run::<O, I, Slide<KERNEL, 1>>,
-                _ => tiles::run::<O, I, Spread<KERNEL>>,
-            };
-            return run(isa, &window, output_gradient, weights, epilogue, input_gradient);
-        }
-    }, else {});
-    line::input_gradient(isa, conv, output_gradient, weights, input_gradient);
+    let Some(window) = backward_window(conv) else {
+        return line::input_gradient(isa, conv, output_gradient, weights, input_gradient);
+    };
+    let run = match (conv.kernel[0], conv.stride[0]) {
+        (3, 1) => tiles::run::<O, I, Slide<3, 1>>,
+        (3, _) => tiles::run::<O, I, Spread<3>>,
+        (_, 1) => tiles::run::<O, I, Slide<5, 1>>,
+        (_, _) => tiles::run::<O, I, Spread<5>>,
+    };
+    run(isa, &window, output_gradient, weights, Epilogue::default(), input_gradient);
 }

@@ -189,7 +189,6 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
 }
 
 /// Bytes that come from memory at once.
-#[cfg(target_arch = "x86_64")]
 pub(crate) const CACHE_LINE: usize = 64;
 
 /// Lanes of the widest register.

@@ -1,14 +1,14 @@
 //! What a tile sees of an image.
 
-use super::tile::padded;
+use super::tile::{ROWS, padded};
 use crate::element::Element;
 use crate::scratch::Scratch;
 use crate::simd::places::Places;
 
 /// Source columns of the widest tile: seven outputs of 5x5 windows with stride 2.
 pub(crate) const MAX_COLUMNS: usize = (7 - 1) * 2 + 5;
-/// Source rows of the highest tile: two outputs of them.
-const MAX_ROWS: usize = 2 + 5;
+/// Source rows of the highest.
+const MAX_ROWS: usize = (ROWS - 1) * 2 + 5;
 
 /// The source values of a tile, rows by columns.
 pub(crate) type Seen<'a, E> = Places<'a, E, MAX_ROWS, MAX_COLUMNS>;
@@ -16,7 +16,7 @@ pub(crate) type Seen<'a, E> = Places<'a, E, MAX_ROWS, MAX_COLUMNS>;
 /// An image whose pixels can be loaded in whole registers, and zeros beyond its edges.
 pub(crate) struct Image<'a, E: Element> {
     values: &'a [E],
-    /// What stands in for places that reach over the end: zeros, then the image's last values with zeros behind them.
+    /// Zeros, for places beyond the edges; then the image's last values with zeros behind them, for places that reach over its end.
     beside: Scratch<E>,
     /// Height and width.
     size: [usize; 2],
@@ -83,9 +83,9 @@ impl<'a, E: Element> Image<'a, E> {
     #[inline(always)]
     fn place(&self, y: usize, x: usize) -> &[E] {
         let first = (y * self.size[1] + x) * self.channels;
-        match self.values.get(first..first + self.width) {
-            Some(place) => place,
-            None => &self.beside[self.width + first - self.values.len().saturating_sub(self.width)..],
-        }
+        self.values.get(first..first + self.width).unwrap_or_else(|| {
+            let end = self.values.len().saturating_sub(self.width);
+            &self.beside[self.width + first - end..]
+        })
     }
 }

@@ -43,12 +43,14 @@ impl<const KERNEL: usize, const STRIDE: usize> Taps for Slide<KERNEL, STRIDE> {
     }
 }
 
-/// The gradient to the input of windows two apart: input `i` went into output `o` through tap `i + padding − 2o`, so that
-/// inputs see even taps and odd ones in turns. The first input of a tile, an even one, sees those of the window's middle.
+/// The gradient to the input of windows two apart: a tile's outputs are the convolution's inputs, its source the gradient.
+///
+/// Pixel `i` gets source value `o` through tap `i + padding − 2o`, so pixels see even taps and odd ones in turns. Made for
+/// paddings of the parity of the window's middle, so that a tile's first pixel, an even one, sees the middle tap.
 pub(crate) struct Spread<const KERNEL: usize>;
 
 impl<const KERNEL: usize> Spread<KERNEL> {
-    /// The tap through which a tile's first input sees the first of the tile's outputs; the largest that it sees.
+    /// The largest tap that a tile's first pixel sees, and through which it sees its first source value.
     pub(crate) const FARTHEST: usize = KERNEL - 1 - (KERNEL - 1 - KERNEL / 2) % 2;
 }
 
@@ -101,9 +103,14 @@ mod tests {
     #[test]
     fn outputs_and_taps_agree_about_the_source() {
         check::<Slide<3, 1>>(7);
+        check::<Slide<3, 2>>(7);
+        check::<Slide<5, 1>>(7);
         check::<Slide<5, 2>>(7);
         check::<Spread<3>>(4);
         check::<Spread<5>>(4);
+        let spans =
+            [Slide::<3, 1>::span(7), Slide::<5, 2>::span(7), Spread::<3>::span(4), Spread::<5>::span(4)];
+        assert_eq!(spans, [9, 17, 3, 4]);
     }
 
     /// Of windows of three with padding 1, output `o` sees inputs `2o − 1` to `2o + 1`.

@@ -5,7 +5,7 @@
 //! read and written in their order.
 //!
 //! Loads are always of whole registers, which hold values of the next pixel where the channels end: weights, bias and
-//! sums by channel have room for them ([`padded`]), and so must the source.
+//! sums by channel have room for them ([`padded`]), and so has the source ([`super::image::Image`]).
 
 use std::ops::Range;
 
@@ -39,7 +39,7 @@ pub(crate) struct Target<'a, E> {
     pub(crate) shortcut: Option<&'a [E]>,
     /// Values from a row to the next.
     pub(crate) row: usize,
-    /// Channels: values from a pixel to the next.
+    /// Values from a pixel to the next: the channels.
     pub(crate) channels: usize,
     /// Rows and columns that exist.
     pub(crate) rows: usize,
@@ -76,6 +76,7 @@ pub(crate) struct Tile<'a, I, O> {
 impl<I: Element, O: Element> Tile<'_, I, O> {
     #[inline(always)]
     pub(crate) fn fill<S: Simd, T: Taps, const PIXELS: usize>(mut self, simd: S) {
+        const { assert!(ROWS == 2, "unrolled as two") };
         let channels = self.target.channels;
         let Parameters { weights, distance, bias, .. } = *self.parameters;
         let (row, width) = (T::KERNEL * distance, channels.next_multiple_of(S::LANES));
@@ -115,6 +116,7 @@ macro_rules! unrolled {
         })*
     };
     ($number:ident < $end:expr => $body:block) => {
+        debug_assert!($end <= 7, "unrolled seven times");
         unrolled!($number in 0 1 2 3 4 5 6 => {
             if $number < $end $body
         })

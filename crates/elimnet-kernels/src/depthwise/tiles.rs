@@ -91,6 +91,7 @@ impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
+        // Not where only every other pixel can be a tile's first; sums of few products don't set the pace there anyway.
         if has_room_for_seven::<S>() && T::PERIOD == 1 {
             self.cover::<S, 7>(simd);
         } else {
@@ -102,6 +103,7 @@ impl<I: Element, O: Element, T: Taps> Kernel for Tiles<'_, I, O, T> {
 impl<I: Element, O: Element, T: Taps> Tiles<'_, I, O, T> {
     #[inline(always)]
     fn cover<S: Simd, const PIXELS: usize>(self, simd: S) {
+        debug_assert!([PIXELS, ROWS, self.first_row].iter().all(|first| first.is_multiple_of(T::PERIOD)));
         let (window, parameters) = (self.window, self.parameters);
         let (row, channels) = (window.output_row(), window.channels);
         let to = self.first_row + self.output.len() / row;
@@ -125,5 +127,57 @@ impl<I: Element, O: Element, T: Taps> Tiles<'_, I, O, T> {
             let sums = Sums { values: self.sums, are_new: first == 0 };
             Tile { parameters, source: &source, target, sums, next }.fill::<S, T, PIXELS>(simd);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::activation::Activation;
+    use crate::conv2d::{Conv2d, Padding};
+    use crate::depthwise::taps::Slide;
+    use crate::simd::portable::Portable;
+
+    /// Small integers, which add up to the same in any order.
+    fn integers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count).map(|index| ((index * 7 + seed) % 11) as f32 - 5.0).collect()
+    }
+
+    fn covered<const PIXELS: usize>(conv: &Conv2d) -> Vec<f32> {
+        let (channels, window) = (conv.in_channels, Window::forward(conv));
+        let distance = padded(channels);
+        let (input, weights) = (integers(conv.input_len(), 3), integers(25 * distance, 5));
+        let (mut output, bias) = (vec![0.0; conv.output_len()], vec![1.0; distance]);
+        let parameters =
+            Parameters { weights: &weights, distance, bias: &bias, activation: Activation::Identity };
+        let tiles = Tiles {
+            window: &window,
+            input: &input,
+            parameters: &parameters,
+            shortcut: None,
+            first_row: 0,
+            output: &mut output,
+            sums: &mut [],
+            taps: PhantomData::<Slide<5, 2>>,
+        };
+        tiles.cover::<Portable, PIXELS>(Portable);
+        output
+    }
+
+    /// Machines with few registers run tiles of four columns alone.
+    #[test]
+    fn seven_columns_give_what_four_give() {
+        let conv = Conv2d {
+            batch: 1,
+            in_height: 9,
+            in_width: 47,
+            in_channels: 6,
+            out_channels: 6,
+            kernel: [5, 5],
+            stride: [2, 2],
+            padding: Padding::same(2),
+            groups: 6,
+        };
+        assert_eq!(covered::<7>(&conv), covered::<4>(&conv));
     }
 }

@@ -34,7 +34,8 @@ impl Window {
     }
 
     /// From the output gradient to the input's: with stride 1 through windows turned around ([`Slide`]), with stride 2 through
-    /// [`Spread`]. `None` with other strides, and where a padding isn't theirs.
+    /// [`Spread`]. `None` with other strides, with more padding than the window has, and with stride 2 where its parity isn't
+    /// the one that [`Spread`] is made for.
     ///
     /// [`Slide`]: super::taps::Slide
     pub(crate) fn backward<const KERNEL: usize>(conv: &Conv2d) -> Option<Self> {
@@ -82,10 +83,10 @@ impl Window {
         [T::step(y) as isize - self.top as isize, T::step(x) as isize - self.left as isize]
     }
 
-    /// Output values from a tile of `pixels` columns to the one that memory is asked for.
+    /// Columns from a tile of `pixels` columns to the one that memory is asked for.
     pub(crate) fn ahead<T: Taps>(&self, pixels: usize) -> usize {
         let longest = pixels.max(T::step(pixels)) * self.channels;
-        (VALUES_AHEAD / longest.max(1)).clamp(1, TILES_AHEAD) * pixels * self.channels
+        (VALUES_AHEAD / longest.max(1)).clamp(1, TILES_AHEAD) * pixels
     }
 }
 
@@ -98,7 +99,7 @@ pub(crate) struct Next<I, O> {
 }
 
 impl<I, O> Next<I, O> {
-    /// Of a tile `ahead` of the one that sees `image` from `(y, x)` on and whose outputs begin where `output` does.
+    /// Of a tile `ahead` columns after the one that sees `image` from `(y, x)` on and whose outputs begin where `output` does.
     #[inline(always)]
     pub(crate) fn new<T: Taps>(
         window: &Window,
@@ -111,9 +112,9 @@ impl<I, O> Next<I, O> {
         let y = y + (T::span(ROWS) - T::step(ROWS)) as isize;
         let first = (y * window.source[1] as isize + x) * window.channels as isize;
         Self {
-            source: image.as_ptr().wrapping_offset(first).wrapping_add(T::step(ahead)),
+            source: image.as_ptr().wrapping_offset(first).wrapping_add(T::step(ahead) * window.channels),
             source_row: window.source_row(),
-            output: output.as_ptr().wrapping_add(ahead),
+            output: output.as_ptr().wrapping_add(ahead * window.channels),
             output_row: window.output_row(),
         }
     }

@@ -8,7 +8,7 @@ use crate::element::Element;
 
 /// `ROWS` x `COLUMNS` places to load from, each of so many values.
 pub(crate) struct Places<'a, E, const ROWS: usize, const COLUMNS: usize> {
-    first: [[*const E; COLUMNS]; ROWS],
+    starts: [[*const E; COLUMNS]; ROWS],
     width: usize,
     values: PhantomData<&'a [E]>,
 }
@@ -21,7 +21,7 @@ impl<'a, E: Element, const ROWS: usize, const COLUMNS: usize> Places<'a, E, ROWS
     #[inline(always)]
     pub(crate) fn new(values: &'a [E], width: usize) -> Self {
         assert!(width <= values.len());
-        Self { first: [[values.as_ptr(); COLUMNS]; ROWS], width, values: PhantomData }
+        Self { starts: [[values.as_ptr(); COLUMNS]; ROWS], width, values: PhantomData }
     }
 
     /// Moves a place to the first of `values`.
@@ -31,7 +31,7 @@ impl<'a, E: Element, const ROWS: usize, const COLUMNS: usize> Places<'a, E, ROWS
     #[inline(always)]
     pub(crate) fn set(&mut self, [row, column]: [usize; 2], values: &'a [E]) {
         assert!(self.width <= values.len());
-        self.first[row][column] = values.as_ptr();
+        self.starts[row][column] = values.as_ptr();
     }
 
     /// Moves the first `columns` places of a row to `values`, `distance` values from one to the next.
@@ -42,9 +42,9 @@ impl<'a, E: Element, const ROWS: usize, const COLUMNS: usize> Places<'a, E, ROWS
     pub(crate) fn set_row(&mut self, row: usize, columns: usize, values: &'a [E], distance: usize) {
         let last = columns.saturating_sub(1).saturating_mul(distance);
         assert!(last.saturating_add(self.width) <= values.len());
-        for (column, first) in self.first[row][..columns].iter_mut().enumerate() {
+        for (column, start) in self.starts[row][..columns].iter_mut().enumerate() {
             // Not beyond the last place, which is inside `values`.
-            *first = values.as_ptr().wrapping_add(column * distance);
+            *start = values.as_ptr().wrapping_add(column * distance);
         }
     }
 
@@ -56,7 +56,7 @@ impl<'a, E: Element, const ROWS: usize, const COLUMNS: usize> Places<'a, E, ROWS
     #[inline(always)]
     pub(crate) fn load<S: Simd>(&self, simd: S, [row, column]: [usize; 2], first: usize) -> S::Vector {
         assert!(first.saturating_add(S::LANES) <= self.width);
-        let place = self.first[row][column];
+        let place = self.starts[row][column];
         // SAFETY: a place has `width` values of a slice that is borrowed for as long as this is, and the register is inside.
         E::load(simd, unsafe { std::slice::from_raw_parts(place.add(first), S::LANES) })
     }

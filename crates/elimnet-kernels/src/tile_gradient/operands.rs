@@ -177,6 +177,7 @@ impl Kernel for PairRows<'_> {
             let first = 2 * pair;
             let (paired, beyond) = paired.split_at_mut(2 * width);
             beyond.fill(Bf16::ZERO);
+            // Whole rows follow each other, and the machine sees them coming. Those beyond the last are the next chunk's.
             if distance > width {
                 let ahead = source.as_ptr().wrapping_add((first + AHEAD) * distance);
                 simd.prefetch_lines(ahead, width);

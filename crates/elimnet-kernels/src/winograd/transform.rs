@@ -29,20 +29,20 @@ impl<E: Element, const LINES: usize> Pixels<'_, E, LINES> {
         x: isize,
         channel: usize,
     ) -> [[S::Vector; LINES]; REGISTERS] {
-        let mut column = [[simd.splat(0.0); LINES]; REGISTERS];
+        let mut registers = [[simd.splat(0.0); LINES]; REGISTERS];
         if x >= 0 && (x as usize) < self.width {
             let place = x as usize * self.distance + channel;
             for (y, line) in self.lines.iter().enumerate() {
                 if let Some(line) = line {
                     // Of a known length, so that the loads check nothing.
                     let values = &line[place..][..REGISTERS * S::LANES];
-                    for (register, column) in column.iter_mut().enumerate() {
-                        column[y] = E::load(simd, &values[register * S::LANES..]);
+                    for (index, column) in registers.iter_mut().enumerate() {
+                        column[y] = E::load(simd, &values[index * S::LANES..]);
                     }
                 }
             }
         }
-        column
+        registers
     }
 
     /// Asks for so many channels of a column of pixels: from a pixel to the next it is too far to be seen coming.
@@ -124,8 +124,9 @@ impl<E: Element> Kernel for TransformPixels<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Self { pixels, channels, tiles, transformed, place, tile } = self;
-        // Two registers, of bf16 whole lines of the cache.
+        // Two registers: of the widest a whole line of the cache in bf16.
         let width = 2 * S::LANES;
+        assert!(channels.is_multiple_of(width));
         for channel in (0..channels).step_by(width) {
             let mut x = pixels.first;
             let mut seen =
@@ -189,6 +190,7 @@ impl<E: Element> Kernel for TransformGradient<'_, E> {
         let Self { pixels, channels, tiles, transformed, place, tile } = self;
         for index in 0..tiles {
             let x = pixels.first + (SIDE * index) as isize;
+            // The first line alone: the others follow it.
             pixels.prefetch(simd, x + AHEAD, 0, 1);
             pixels.prefetch(simd, x + 1 + AHEAD, 0, 1);
             let mut target = places(&mut transformed[index * tile..], place, channels);

@@ -305,6 +305,8 @@ fn infinities_stay_where_they_are() {
         square(1, 9, [40, 32], 1, 2),
         square(1, 17, [3, 64], 7, 2),
         grouped(2, square(1, 9, [32, 32], 3, 1)),
+        depthwise(1, 9, 9, 3, 1),
+        depthwise(1, 9, 19, 5, 2),
     ];
     for conv in convs {
         for place in [0, conv.input_len() / 2 + 1, conv.input_len() - 1] {

@@ -98,6 +98,12 @@ pub(crate) fn cases() -> Vec<Conv2d> {
             cases.push(padded(0, 1, 2, 3, depthwise(1, 16, 16, kernel, stride)));
         }
     }
+    // Paddings with which gradients of stride 2 still go in tiles.
+    cases.extend([
+        padded(1, 1, 0, 2, depthwise(1, 11, 20, 3, 2)),
+        padded(0, 2, 3, 1, depthwise(1, 9, 20, 5, 2)),
+        padded(4, 0, 0, 3, depthwise(2, 12, 18, 5, 2)),
+    ]);
     // Stride beyond the kernel: pixels that no window sees; all of them, where there is one and padding around it.
     cases.push(padded(1, 1, 1, 1, square(1, 1, [3, 4], 1, 2)));
     // Pixels that no window sees in every row, and few rows of more than a block of columns.
