@@ -21,7 +21,7 @@ use crate::simd::{MAX_LANES, Simd};
 pub(crate) const ROWS: usize = 2;
 
 /// Whether registers hold two rows of seven sums and what they load, and not just two of four. Seven columns divide the widths
-/// that images of 224 pixels come to: no tile of theirs is cut off.
+/// that images of 224 pixels come to: no tile of theirs is cut off across.
 pub(crate) const fn has_room_for_seven<S: Simd>() -> bool {
     S::REGISTERS >= 32
 }
