@@ -105,6 +105,20 @@ fn places<E: Element>(values: &mut [E], place: usize, width: usize) -> GridMut<'
     GridMut::new(values, Shape { rows: SPAN, columns: SPAN, row: SPAN * place, column: place, width })
 }
 
+/// Writes a register of each place of row `y`.
+#[inline(always)]
+fn store_row<S: Simd, E: Element>(
+    simd: S,
+    values: [S::Vector; SPAN],
+    target: &mut GridMut<'_, E>,
+    y: usize,
+    first: usize,
+) {
+    for (x, value) in values.into_iter().enumerate() {
+        target.store(simd, value, [y, x], first);
+    }
+}
+
 /// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
 pub(super) struct TransformPixels<'a, E> {
     pub(super) pixels: Pixels<'a, E, SPAN>,
@@ -154,9 +168,7 @@ fn store<S: Simd, E: Element>(
     first: usize,
 ) {
     for y in 0..SPAN {
-        for (x, value) in spread(simd, row(&columns, y)).into_iter().enumerate() {
-            target.store(simd, value, [y, x], first);
-        }
+        store_row(simd, spread(simd, row(&columns, y)), target, y, first);
     }
 }
 
@@ -199,10 +211,7 @@ impl<E: Element> Kernel for TransformGradient<'_, E> {
                 let [second] = pixels.column::<S, 1>(simd, x + 1, channel);
                 let columns = [spread_gradient(simd, first), spread_gradient(simd, second)];
                 for y in 0..SPAN {
-                    let values = spread_gradient(simd, row(&columns, y));
-                    for (x, value) in values.into_iter().enumerate() {
-                        target.store(simd, value, [y, x], channel);
-                    }
+                    store_row(simd, spread_gradient(simd, row(&columns, y)), &mut target, y, channel);
                 }
             }
         }
