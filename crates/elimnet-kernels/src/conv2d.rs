@@ -312,8 +312,8 @@ pub fn conv2d_weight_gradient<E: Element>(
 /// As [`conv2d_weight_gradient`], by Winograd's algorithm where that takes less time.
 ///
 /// # Accuracy
-/// Sums of up to four pixels, and of up to four output gradients, are then rounded to the elements' type before they are
-/// multiplied.
+/// Weighted sums of pixels, and of output gradients, are then rounded to the elements' type before they are multiplied; see
+/// [`PackedFilter::winograd_forward`].
 ///
 /// # Panics
 /// As [`conv2d_weight_gradient`].
@@ -324,17 +324,33 @@ pub fn winograd_weight_gradient<E: Element>(
     output_gradient: &[E],
     weight_gradient: &mut [f32],
 ) {
-    if winograd::suits(conv) && !output_gradient.is_empty() {
+    if let Some(filtering) = winograd::gradient_filtering::<E>(conv) {
         conv.check(input.len(), output_gradient.len());
         assert_eq!(weight_gradient.len(), conv.weight_len(), "length of the weight gradient of {conv:?}");
         if let (Some(input), Some(output_gradient)) = (E::as_f32(input), E::as_f32(output_gradient)) {
-            return winograd::weight_gradient(isa, isa, conv, input, output_gradient, weight_gradient);
+            return winograd::weight_gradient(
+                isa,
+                isa,
+                filtering,
+                conv,
+                input,
+                output_gradient,
+                weight_gradient,
+            );
         }
         #[cfg(target_arch = "x86_64")]
         if let (Some(unit), Some(input), Some(output_gradient)) =
             (winograd::tile_unit(isa), E::as_bf16(input), E::as_bf16(output_gradient))
         {
-            return winograd::weight_gradient(isa, unit, conv, input, output_gradient, weight_gradient);
+            return winograd::weight_gradient(
+                isa,
+                unit,
+                filtering,
+                conv,
+                input,
+                output_gradient,
+                weight_gradient,
+            );
         }
     }
     convolve_weight_gradient(isa, conv, input, output_gradient, weight_gradient);

@@ -1,18 +1,21 @@
-//! Convolutions of 3 x 3 windows with 16 products for four outputs instead of 36: Winograd's minimal filtering, F(2 x 2, 3 x 3).
+//! Convolutions of 3 x 3 windows with fewer products: Winograd's minimal filtering.
 //!
 //! A tile of four outputs sees 4 x 4 pixels. Pixels and filter are transformed to 16 values each, so that for each of the 16
-//! places the channels are one matrix product ([`unit`]); the 16 products are transformed back
-//! to four outputs. The transforms are additions alone, and their results stay in the second-level cache.
+//! places the channels are one matrix product ([`unit`]); the 16 products, in place of 36, are transformed back
+//! to four outputs: F(2 x 2, 3 x 3). A tile of 16 outputs sees 6 x 6 pixels and takes 36 products in place of 144: F(4 x 4, 3 x 3).
+//! The transforms are few operations, and their results stay in the nearer caches.
 //!
 //! Transformed values are rounded once more than a direct convolution rounds, which in bf16 is for the caller to ask for: whole
-//! networks lose next to nothing by it, as most of their error is in what they keep between layers. Larger tiles save more products
-//! and lose more bits than bf16 has.
+//! networks lose next to nothing by it, as most of their error is in what they keep between layers. The larger tiles are for f32 alone:
+//! in bf16 their outputs would be off by 1 %, five times as much as a direct convolution's (`benchmarks/LOG.md`).
 //!
 //! # Source
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, §4.1. The gradient to the filter is the
 //! transposed algorithm.
 
+mod filtering;
 mod gradient;
+mod points;
 mod transform;
 mod unit;
 
@@ -31,18 +34,13 @@ use crate::simd::tiles::TileUnit;
 use crate::threads::{self, piece_length, pieces};
 use crate::window::Window;
 
+pub(crate) use filtering::Filtering;
+use filtering::with_points;
 pub(crate) use gradient::weight_gradient;
 use transform::{Inverse, Pixels, TransformFilter, TransformPixels};
 pub(crate) use unit::Unit;
 
-/// Places of a transformed tile, and so products.
-pub(crate) const PLACES: usize = 16;
-/// Rows and columns of outputs in a tile.
-const SIDE: usize = 2;
-/// Rows and columns of a transformed tile.
-const SPAN: usize = 4;
-
-/// Bytes of the transformed pixels that tiles are multiplied from at once: half of a second-level cache of 1 MiB.
+/// Bytes of the transformed pixels that tiles are multiplied from at once, a block of tiles at least: half of a second-level cache of 1 MiB.
 const CHUNK_BYTES: usize = 512 << 10;
 /// Most tiles of a chunk.
 const CHUNK: usize = 2 * BLOCK;
@@ -54,26 +52,51 @@ const TASKS: usize = 8;
 const FEW_TILES: usize = 64;
 /// Tasks of columns; each transforms all pixels again.
 const COLUMN_TASKS: usize = 4;
+/// Tiles of all images below which a gradient's sums, a matrix a place, cost more than its products save: between 16 and 32 in resnet18's
+/// layer3 and layer4 (Zen 1, f32).
+const LEAST_GRADIENT_TILES: usize = 24;
 /// Values between places whose distance would be a multiple of 4 KiB.
 const PAD: usize = 32;
 /// f32 values from a place's block of sums to the next: a multiple of 4 KiB would be one set of the cache.
 const SUMS: usize = BLOCK * BLOCK + PAD;
-/// f32 values of a line of outputs of a block's tiles.
-const LINE: usize = SIDE * BLOCK * BLOCK;
 
-/// Whether this algorithm is made for `conv`, and takes fewer products than a direct one.
-pub(crate) fn suits(conv: &Conv2d) -> bool {
+/// The tiles to take for `conv`, if this algorithm is made for it, and takes fewer products than a direct one.
+pub(crate) fn filtering<E: Element>(conv: &Conv2d) -> Option<Filtering> {
+    fastest::<E>(conv, |filtering, size| filtering.tiles(size) >= filtering.least_tiles())
+}
+
+/// The same for the gradient to the filter, whose sums are for all images.
+pub(crate) fn gradient_filtering<E: Element>(conv: &Conv2d) -> Option<Filtering> {
+    fastest::<E>(conv, |filtering, size| conv.batch * filtering.tiles(size) >= LEAST_GRADIENT_TILES)
+}
+
+fn fastest<E: Element>(
+    conv: &Conv2d,
+    is_worthwhile: impl Fn(Filtering, [usize; 2]) -> bool,
+) -> Option<Filtering> {
     let is_square = conv.kernel == [3, 3] && conv.stride == [1, 1] && conv.groups == 1;
-    let fills_blocks = [conv.in_channels, conv.out_channels].iter().all(|count| count.is_multiple_of(BLOCK));
+    let fills_blocks = |channels: usize| channels > 0 && channels.is_multiple_of(BLOCK);
+    if !is_square || !fills_blocks(conv.in_channels) || !fills_blocks(conv.out_channels) {
+        return None;
+    }
+    let sizes = [[conv.in_height, conv.in_width], [conv.out_height(), conv.out_width()]];
     // Tiles that stick out of the images save nothing.
-    let saves = |[height, width]: [usize; 2]| {
-        let tiles = height.div_ceil(SIDE) * width.div_ceil(SIDE);
-        5 * PLACES * tiles <= 4 * 9 * height * width
+    let saves = |filtering: Filtering, size: [usize; 2]| {
+        5 * filtering.products(size) <= 4 * 9 * size[0] * size[1] && is_worthwhile(filtering, size)
     };
-    is_square
-        && fills_blocks
-        && saves([conv.in_height, conv.in_width])
-        && saves([conv.out_height(), conv.out_width()])
+    let is_exact_enough = |filtering| filtering == Filtering::Two || E::as_f32(&[]).is_some();
+    // Of two with as many products the one with fewer matrices.
+    [Filtering::Two, Filtering::Four]
+        .into_iter()
+        .filter(|&filtering| is_exact_enough(filtering) && sizes.iter().all(|&size| saves(filtering, size)))
+        .min_by_key(|filtering| sizes.iter().map(|&size| filtering.products(size)).sum::<usize>())
+}
+
+/// A filter that is transformed: a matrix for each place of a tile.
+#[derive(Clone, Debug)]
+pub(crate) struct Matrices<M> {
+    filtering: Filtering,
+    pub(crate) places: Vec<M>,
 }
 
 /// What multiplies bf16 here. Not AMX, where it was not measured: products take a fifth of the time there, transforms as long.
@@ -83,12 +106,17 @@ pub(crate) fn tile_unit(isa: Isa) -> Option<TileUnit> {
 }
 
 /// Room for the matrices of `pass`, each of `new(depth, columns)`.
-pub(crate) fn room<M>(conv: &Conv2d, pass: Pass, new: impl Fn(usize, usize) -> M) -> Vec<M> {
+pub(crate) fn room<M>(
+    conv: &Conv2d,
+    filtering: Filtering,
+    pass: Pass,
+    new: impl Fn(usize, usize) -> M,
+) -> Matrices<M> {
     let [depth, columns] = match pass {
         Pass::Forward => [conv.in_channels, conv.out_channels],
         Pass::InputGradient => [conv.out_channels, conv.in_channels],
     };
-    (0..PLACES).map(|_| new(depth, columns)).collect()
+    Matrices { filtering, places: (0..filtering.places()).map(|_| new(depth, columns)).collect() }
 }
 
 /// Transforms the `[out_channels, 3, 3, in_channels]` `weight`, and hands each place's matrix to `pack`.
@@ -97,23 +125,29 @@ pub(crate) fn fill<M: Send>(
     conv: &Conv2d,
     pass: Pass,
     weight: &[f32],
-    matrices: &mut [M],
+    matrices: &mut Matrices<M>,
     pack: impl Fn(&mut M, Right<'_>) + Sync,
 ) {
-    let channels = conv.in_channels;
-    threads::for_each(matrices.iter_mut(), &|place, matrix| {
-        let mut values = Scratch::<f32>::new(conv.out_channels * channels);
-        // The gradient of the input slides the filter turned by half a circle: its rows and columns change places.
-        let turned = |index: usize| match pass {
-            Pass::Forward => index,
-            Pass::InputGradient => [3, 1, 2, 0][index],
-        };
-        let place = [turned(place / SPAN), turned(place % SPAN)];
-        isa.run(TransformFilter { weight, channels, place, values: &mut values });
-        match pass {
-            Pass::Forward => pack(matrix, Right::Transposed(&values)),
-            Pass::InputGradient => {
-                pack(matrix, Right::Rows(&|depth| &values[depth * channels..][..channels]));
+    let (channels, length) = (conv.in_channels, conv.out_channels * conv.in_channels);
+    let filtering = matrices.filtering;
+    // A row of places at once: each alone would read all of the weight again.
+    threads::for_each(matrices.places.chunks_exact_mut(filtering.span()), &|row, matrices: &mut [M]| {
+        let mut transformed = Scratch::<f32>::new(filtering.span() * length);
+        let values = &mut transformed[..];
+        with_points!(filtering, points => isa.run(TransformFilter {
+            points,
+            weight,
+            channels,
+            row,
+            pass,
+            values,
+        }));
+        for (matrix, values) in matrices.iter_mut().zip(transformed.chunks_exact(length)) {
+            match pass {
+                Pass::Forward => pack(matrix, Right::Transposed(values)),
+                Pass::InputGradient => {
+                    pack(matrix, Right::Rows(&|depth| &values[depth * channels..][..channels]));
+                }
             }
         }
     });
@@ -125,12 +159,13 @@ pub(crate) fn multiply<U: Unit, O: Element>(
     unit: U,
     window: Window,
     input: &[U::Value],
-    matrices: &[U::Matrix],
+    matrices: &Matrices<U::Matrix>,
     epilogue: Epilogue<'_, O>,
     output: &mut [O],
 ) {
-    let (channels, tiling) = (output.len() / window.rows(), Tiling::new(window));
-    let product = Product { isa, unit, tiling, channels, input, matrices, epilogue: &epilogue };
+    let (channels, tiling) = (output.len() / window.rows(), Tiling::new(matrices.filtering, window));
+    let product =
+        Product { isa, unit, tiling, channels, input, matrices: &matrices.places, epilogue: &epilogue };
     let tiling = &product.tiling;
     let strips = tiling.strips();
     let columns = channels.div_ceil(COLUMN_TASKS).next_multiple_of(BLOCK);
@@ -161,6 +196,7 @@ pub(crate) fn multiply<U: Unit, O: Element>(
 
 /// The outputs of a window as tiles, strip after strip.
 struct Tiling {
+    filtering: Filtering,
     window: Window,
     /// Strips of an image.
     down: usize,
@@ -178,9 +214,9 @@ struct Run {
 }
 
 impl Tiling {
-    fn new(window: Window) -> Self {
-        let [down, across] = window.grid.map(|length| length.div_ceil(SIDE));
-        Self { window, down, across }
+    fn new(filtering: Filtering, window: Window) -> Self {
+        let [down, across] = window.grid.map(|length| length.div_ceil(filtering.side()));
+        Self { filtering, window, down, across }
     }
 
     fn strips(&self) -> usize {
@@ -189,7 +225,7 @@ impl Tiling {
 
     /// Image and first output row of a strip.
     fn position(&self, strip: usize) -> [usize; 2] {
-        [strip / self.down, SIDE * (strip % self.down)]
+        [strip / self.down, self.filtering.side() * (strip % self.down)]
     }
 
     /// Outputs before those of a strip.
@@ -206,7 +242,8 @@ impl Tiling {
     /// Outputs of a run, down and across.
     fn shape(&self, run: &Run) -> [usize; 2] {
         let ([_, row], [height, width]) = (self.position(run.strip), self.window.grid);
-        [SIDE.min(height - row), width.min(SIDE * run.tiles.end) - SIDE * run.tiles.start]
+        let side = self.filtering.side();
+        [side.min(height - row), width.min(side * run.tiles.end) - side * run.tiles.start]
     }
 
     /// `tiles`, counted through all images, by strips.
@@ -220,7 +257,12 @@ impl Tiling {
     }
 
     /// The pixels of `images` that a run sees, from the channel `first_channel` on.
-    fn pixels_of<'a, E>(&self, images: &'a [E], run: &Run, first_channel: usize) -> Pixels<'a, E, SPAN> {
+    fn pixels_of<'a, E, const SPAN: usize>(
+        &self,
+        images: &'a [E],
+        run: &Run,
+        first_channel: usize,
+    ) -> Pixels<'a, E, SPAN> {
         let Window { image: [height, width], channels, origin, .. } = self.window;
         let [image, row] = self.position(run.strip);
         let line = |tap: usize| {
@@ -230,7 +272,7 @@ impl Tiling {
         };
         Pixels {
             lines: std::array::from_fn(line),
-            first: (SIDE * run.tiles.start) as isize + origin[1],
+            first: (self.filtering.side() * run.tiles.start) as isize + origin[1],
             width,
             distance: channels,
         }
@@ -281,10 +323,11 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
     ) {
         let depth = self.tiling.window.channels;
         let prepared = self.unit.prepare(depth);
-        let tile_bytes = PLACES * depth * size_of::<U::Value>();
+        let (filtering, places) = (self.tiling.filtering, self.tiling.filtering.places());
+        let tile_bytes = places * depth * size_of::<U::Value>();
         let longest = (CHUNK_BYTES / tile_bytes / BLOCK * BLOCK).clamp(BLOCK, CHUNK);
         let place = longest * depth + PAD;
-        let mut transformed = Scratch::<U::Value>::new(PLACES * place);
+        let mut transformed = Scratch::<U::Value>::new(places * place);
         let pixels_before = self.tiling.pixels_before(strips.start);
         let mut output = Output { values, pixels_before, columns, part };
         if let Some(part) = &mut output.part {
@@ -294,14 +337,15 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
         for chunk in pieces(strips.len() * self.tiling.across, longest) {
             let chunk = first + chunk.start..first + chunk.end;
             for run in self.tiling.runs(chunk.clone()) {
-                self.isa.run(TransformPixels {
+                with_points!(filtering, points => self.isa.run(TransformPixels {
+                    points,
                     pixels: self.tiling.pixels_of(self.input, &run, 0),
                     channels: depth,
                     tiles: run.tiles.len(),
                     transformed: &mut transformed[run.first * depth..],
                     place,
                     tile: depth,
-                });
+                }));
             }
             self.multiply_chunk(&prepared, chunk, &transformed, place, &mut output);
         }
@@ -317,7 +361,7 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
         output: &mut Output<'_, '_, O>,
     ) {
         let depth = self.tiling.window.channels;
-        let mut sums = Scratch::<f32>::new(PLACES * SUMS);
+        let mut sums = Scratch::<f32>::new(self.matrices.len() * SUMS);
         for columns in output.columns.start / BLOCK..output.columns.end / BLOCK {
             for first in (0..chunk.len()).step_by(BLOCK) {
                 let rows = BLOCK.min(chunk.len() - first);
@@ -344,16 +388,16 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
     ) {
         let (channels, columns) = (self.channels, columns * BLOCK..(columns + 1) * BLOCK);
         let (width, first) = (output.columns.len(), columns.start - output.columns.start);
-        let mut lines = Scratch::<f32>::new(SIDE * LINE);
+        let (filtering, side) = (self.tiling.filtering, self.tiling.filtering.side());
+        let mut lines = Scratch::<f32>::new(side * side * BLOCK * BLOCK);
         for run in self.tiling.runs(tiles) {
-            let lines = lines.split_at_mut(LINE);
-            let sums = &sums[run.first * BLOCK..];
-            self.isa.run(Inverse { sums, tiles: run.tiles.len(), lines: [&mut *lines.0, &mut *lines.1] });
+            let (sums, lines, tiles) = (&sums[run.first * BLOCK..], &mut lines[..], run.tiles.len());
+            with_points!(filtering, points => self.isa.run(Inverse { points, sums, tiles, lines }));
             let [height, across] = self.tiling.shape(&run);
-            for (row, line) in [lines.0, lines.1].into_iter().enumerate().take(height) {
+            for (row, line) in lines.chunks_exact(side * BLOCK * BLOCK).enumerate().take(height) {
                 let pixel = self.tiling.pixels_before(run.strip)
                     + row * self.tiling.window.grid[1]
-                    + SIDE * run.tiles.start;
+                    + side * run.tiles.start;
                 let place = (pixel - output.pixels_before) * width + first;
                 finish(
                     self.isa,

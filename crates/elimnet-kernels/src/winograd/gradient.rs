@@ -10,7 +10,7 @@ mod vectors;
 use std::ops::Range;
 
 use super::transform::{GatherFilter, Pixels, TransformGradient, TransformPixels};
-use super::{PAD, PLACES, Run, SIDE, Tiling};
+use super::{Filtering, PAD, Run, Tiling, with_points};
 use crate::block::{BLOCK, Sums};
 use crate::conv2d::Conv2d;
 use crate::dense::window;
@@ -78,12 +78,14 @@ impl<V> Chunk<'_, V> {
 pub(crate) fn weight_gradient<U: Operands>(
     isa: Isa,
     unit: U,
+    filtering: Filtering,
     conv: &Conv2d,
     input: &[U::Value],
     output_gradient: &[U::Value],
     weight_gradient: &mut [f32],
 ) {
-    let gradient = Gradient::new(isa, unit, conv, input, output_gradient);
+    let tiling = Tiling::new(filtering, window(conv));
+    let gradient = Gradient::new(isa, unit, tiling, conv, input, output_gradient);
     let length = gradient.task_length();
     let mut sums = Scratch::<f32>::new(gradient.tasks() * length);
     threads::for_each(sums.chunks_exact_mut(length), &|task, sums: &mut [f32]| {
@@ -117,11 +119,18 @@ struct Task {
 }
 
 impl<'a, U: Operands> Gradient<'a, U> {
-    fn new(isa: Isa, unit: U, conv: &Conv2d, input: &'a [U::Value], output_gradient: &'a [U::Value]) -> Self {
-        let tiling = Tiling::new(window(conv));
+    fn new(
+        isa: Isa,
+        unit: U,
+        tiling: Tiling,
+        conv: &Conv2d,
+        input: &'a [U::Value],
+        output_gradient: &'a [U::Value],
+    ) -> Self {
         let task_channels = piece_length(conv.out_channels, CHANNELS).next_multiple_of(BLOCK);
         let strips = tiling.strips();
-        let affordable = (PARTS_LENGTH / (PLACES * conv.in_channels * conv.out_channels)).max(1);
+        let affordable =
+            (PARTS_LENGTH / (tiling.filtering.places() * conv.in_channels * conv.out_channels)).max(1);
         let worthwhile = (strips * tiling.across / U::TILES).max(1);
         let parts = TASKS.div_ceil(conv.out_channels.div_ceil(task_channels));
         let part_strips = strips.div_ceil(parts.min(affordable).min(worthwhile).min(strips));
@@ -145,7 +154,11 @@ impl<'a, U: Operands> Gradient<'a, U> {
 
     /// Sums of a task: for each block of input channels, for each place, a block for each 32 output channels.
     fn task_length(&self) -> usize {
-        self.blocks * PLACES * self.place_length()
+        self.blocks * self.places() * self.place_length()
+    }
+
+    fn places(&self) -> usize {
+        self.tiling.filtering.places()
     }
 
     fn place_length(&self) -> usize {
@@ -164,12 +177,13 @@ impl<'a, U: Operands> Gradient<'a, U> {
 
     fn run(&self, task: Task, sums: &mut [Sums]) {
         let ready = self.unit.ready_to_add();
-        let mut turned = Scratch::<U::Value>::new(PLACES * (task.channels.len() * U::TILES + PAD));
+        let mut turned = Scratch::<U::Value>::new(self.places() * (task.channels.len() * U::TILES + PAD));
         for chunk in pieces(task.tiles.len(), U::TILES) {
             let is_first = chunk.start == 0;
             let tiles = task.tiles.start + chunk.start..task.tiles.start + chunk.end;
             U::turn(self, &task.channels, &tiles, &mut turned);
-            for (block, sums) in sums.chunks_exact_mut(PLACES * self.task_channels / BLOCK).enumerate() {
+            for (block, sums) in sums.chunks_exact_mut(self.places() * self.task_channels / BLOCK).enumerate()
+            {
                 let (channels, tiles) = (task.channels.clone(), tiles.clone());
                 U::add_block(self, &ready, Chunk { channels, tiles, turned: &turned, block, is_first }, sums);
             }
@@ -186,14 +200,15 @@ impl<'a, U: Operands> Gradient<'a, U> {
         place: usize,
     ) {
         for run in self.tiling.runs(chunk.clone()) {
-            self.isa.run(TransformGradient {
+            with_points!(self.tiling.filtering, points => self.isa.run(TransformGradient {
+                points,
                 pixels: self.gradients_of(&run, first_channel),
                 channels,
                 tiles: run.tiles.len(),
                 transformed: &mut transformed[run.first * channels..],
                 place,
                 tile: channels,
-            });
+            }));
         }
     }
 
@@ -207,19 +222,20 @@ impl<'a, U: Operands> Gradient<'a, U> {
         place: usize,
     ) {
         for run in self.tiling.runs(chunk.clone()) {
-            self.isa.run(TransformPixels {
+            with_points!(self.tiling.filtering, points => self.isa.run(TransformPixels {
+                points,
                 pixels: self.tiling.pixels_of(self.input, &run, first_channel),
                 channels,
                 tiles: run.tiles.len(),
                 transformed: &mut transformed[run.first * channels..],
                 place,
                 tile: channels,
-            });
+            }));
         }
     }
 
     /// The output gradients of a run's tiles, from a channel on.
-    fn gradients_of(&self, run: &Run, first_channel: usize) -> Pixels<'_, U::Value, SIDE> {
+    fn gradients_of<const SIDE: usize>(&self, run: &Run, first_channel: usize) -> Pixels<'_, U::Value, SIDE> {
         let ([image, row], [height, width]) = (self.tiling.position(run.strip), self.tiling.window.grid);
         let line = |y: usize| {
             let line = (image * height + row + y) * width * self.out_channels + first_channel;
@@ -238,15 +254,16 @@ impl<'a, U: Operands> Gradient<'a, U> {
         let (task, channel) = (channel / self.task_channels, channel % self.task_channels);
         let length = self.task_length();
         for block in 0..self.blocks {
-            let first = block * PLACES * self.place_length() + channel * BLOCK;
-            self.isa.run(GatherFilter {
+            let first = block * self.places() * self.place_length() + channel * BLOCK;
+            with_points!(self.tiling.filtering, points => self.isa.run(GatherFilter {
+                points,
                 sums: &sums[task * self.parts * length + first..],
                 parts: self.parts,
                 part: length,
                 place: self.place_length(),
                 gradient: &mut filter[block * BLOCK..],
                 channels: self.blocks * BLOCK,
-            });
+            }));
         }
     }
 }

@@ -1,11 +1,13 @@
-//! The four transforms: of pixels, of filters, of output gradients, and from products back to outputs.
+//! The transforms in two dimensions: of pixels, of filters, of output gradients, and from products back to outputs and filters.
 //!
-//! With `B`, `G` and `A` of the paper, and everything by rows first, then by columns. Helpers are functions, not closures: these
-//! are not always compiled with the wide registers.
+//! Everything by rows first, then by columns, with the transforms of [`Points`]. Helpers are functions, not closures: these are not
+//! always compiled with the wide registers.
 
-use super::{LINE, PLACES, SIDE, SPAN, SUMS};
+use super::SUMS;
+use super::points::Points;
 use crate::block::BLOCK;
 use crate::element::Element;
+use crate::filter::Pass;
 use crate::simd::grid::{Grid, GridMut, Shape};
 use crate::simd::{Kernel, Simd};
 
@@ -57,34 +59,10 @@ impl<E: Element, const LINES: usize> Pixels<'_, E, LINES> {
     }
 }
 
+/// Columns of pixels that neighbouring tiles share.
+const SHARED: usize = 2;
 /// Columns of pixels that are asked for ahead of those in use.
 const AHEAD: isize = 4;
-
-/// `Bᵀ d`
-#[inline(always)]
-fn spread<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 4] {
-    [simd.subtract(a, c), simd.add(b, c), simd.subtract(c, b), simd.subtract(b, d)]
-}
-
-/// `A y`
-#[inline(always)]
-fn spread_gradient<S: Simd>(simd: S, [a, b]: [S::Vector; 2]) -> [S::Vector; 4] {
-    [a, simd.add(a, b), simd.subtract(a, b), simd.subtract(simd.splat(0.0), b)]
-}
-
-/// `Aᵀ m`
-#[inline(always)]
-fn gather<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 2] {
-    [simd.add(simd.add(a, b), c), simd.subtract(simd.subtract(b, c), d)]
-}
-
-/// `Gᵀ m`
-#[inline(always)]
-fn gather_filter<S: Simd>(simd: S, [a, b, c, d]: [S::Vector; 4]) -> [S::Vector; 3] {
-    let half = simd.splat(0.5);
-    let (sum, difference) = (simd.multiply(half, simd.add(b, c)), simd.multiply(half, simd.subtract(b, c)));
-    [simd.add(a, sum), difference, simd.add(sum, d)]
-}
 
 /// Row `index` of the columns.
 #[inline(always)]
@@ -101,13 +79,13 @@ fn row<V: Copy, const ROWS: usize, const COLUMNS: usize>(
 
 /// The places of a tile's `width` channels, from the first of `values` on; places are `place` apart.
 #[inline(always)]
-fn places<E: Element>(values: &mut [E], place: usize, width: usize) -> GridMut<'_, E> {
+fn places<E: Element, const SPAN: usize>(values: &mut [E], place: usize, width: usize) -> GridMut<'_, E> {
     GridMut::new(values, Shape { rows: SPAN, columns: SPAN, row: SPAN * place, column: place, width })
 }
 
 /// Writes a register of each place of row `y`.
 #[inline(always)]
-fn store_row<S: Simd, E: Element>(
+fn store_row<S: Simd, E: Element, const SPAN: usize>(
     simd: S,
     values: [S::Vector; SPAN],
     target: &mut GridMut<'_, E>,
@@ -120,7 +98,8 @@ fn store_row<S: Simd, E: Element>(
 }
 
 /// `transformed[place][tile][channel] = (Bᵀ d B)[place]`; neighbouring tiles share two columns.
-pub(super) struct TransformPixels<'a, E> {
+pub(super) struct TransformPixels<'a, E, P, const SIDE: usize, const SPAN: usize> {
+    pub(super) points: P,
     pub(super) pixels: Pixels<'a, E, SPAN>,
     /// A multiple of two registers' lanes.
     pub(super) channels: usize,
@@ -132,28 +111,39 @@ pub(super) struct TransformPixels<'a, E> {
     pub(super) tile: usize,
 }
 
-impl<E: Element> Kernel for TransformPixels<'_, E> {
+impl<E: Element, P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize> Kernel
+    for TransformPixels<'_, E, P, SIDE, SPAN>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { pixels, channels, tiles, transformed, place, tile } = self;
+        let Self { points, pixels, channels, tiles, transformed, place, tile } = self;
         // Two registers: of the widest a whole line of the cache in bf16.
         let width = 2 * S::LANES;
         assert!(channels.is_multiple_of(width));
         for channel in (0..channels).step_by(width) {
-            let mut x = pixels.first;
-            let mut seen =
-                [pixels.spread_column(simd, x, channel), pixels.spread_column(simd, x + 1, channel)];
+            // `Bᵀ d` of each register.
+            let mut first = [[simd.splat(0.0); SPAN]; SPAN];
+            let mut second = first;
+            for column in 0..SHARED {
+                let x = pixels.first + column as isize;
+                [first[SIDE + column], second[SIDE + column]] =
+                    pixels.spread_column(simd, points, x, channel);
+            }
             for index in 0..tiles {
-                x += SIDE as isize;
-                pixels.prefetch(simd, x + AHEAD, channel, width);
-                pixels.prefetch(simd, x + 1 + AHEAD, channel, width);
-                let [first, second] = seen;
-                seen = [pixels.spread_column(simd, x, channel), pixels.spread_column(simd, x + 1, channel)];
-                let mut target = places(&mut transformed[index * tile + channel..], place, width);
-                store(simd, [first[0], second[0], seen[0][0], seen[1][0]], &mut target, 0);
-                store(simd, [first[1], second[1], seen[0][1], seen[1][1]], &mut target, S::LANES);
+                for column in 0..SHARED {
+                    first[column] = first[SIDE + column];
+                    second[column] = second[SIDE + column];
+                }
+                for column in SHARED..SPAN {
+                    let x = pixels.first + (SIDE * index + column) as isize;
+                    pixels.prefetch(simd, x + AHEAD, channel, width);
+                    [first[column], second[column]] = pixels.spread_column(simd, points, x, channel);
+                }
+                let mut target = places::<E, SPAN>(&mut transformed[index * tile + channel..], place, width);
+                store(simd, points, &first, &mut target, 0);
+                store(simd, points, &second, &mut target, S::LANES);
             }
         }
     }
@@ -161,28 +151,36 @@ impl<E: Element> Kernel for TransformPixels<'_, E> {
 
 /// Writes `Bᵀ d B`, given the columns of `Bᵀ d`, to a register of each place.
 #[inline(always)]
-fn store<S: Simd, E: Element>(
+fn store<S: Simd, E: Element, P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize>(
     simd: S,
-    columns: [[S::Vector; SPAN]; SPAN],
+    points: P,
+    columns: &[[S::Vector; SPAN]; SPAN],
     target: &mut GridMut<'_, E>,
     first: usize,
 ) {
     for y in 0..SPAN {
-        store_row(simd, spread(simd, row(&columns, y)), target, y, first);
+        store_row(simd, points.spread(simd, row(columns, y)), target, y, first);
     }
 }
 
-impl<E: Element> Pixels<'_, E, SPAN> {
+impl<E: Element, const SPAN: usize> Pixels<'_, E, SPAN> {
     /// Two registers of `Bᵀ d`.
     #[inline(always)]
-    fn spread_column<S: Simd>(&self, simd: S, x: isize, channel: usize) -> [[S::Vector; SPAN]; 2] {
+    fn spread_column<S: Simd, P: Points<SIDE, SPAN>, const SIDE: usize>(
+        &self,
+        simd: S,
+        points: P,
+        x: isize,
+        channel: usize,
+    ) -> [[S::Vector; SPAN]; 2] {
         let [first, second] = self.column::<S, 2>(simd, x, channel);
-        [spread(simd, first), spread(simd, second)]
+        [points.spread(simd, first), points.spread(simd, second)]
     }
 }
 
 /// `transformed[place][tile][channel] = (A y Aᵀ)[place]`; a tile shares nothing with its neighbours.
-pub(super) struct TransformGradient<'a, E> {
+pub(super) struct TransformGradient<'a, E, P, const SIDE: usize, const SPAN: usize> {
+    pub(super) points: P,
     pub(super) pixels: Pixels<'a, E, SIDE>,
     /// A multiple of a register's lanes.
     pub(super) channels: usize,
@@ -194,48 +192,57 @@ pub(super) struct TransformGradient<'a, E> {
     pub(super) tile: usize,
 }
 
-impl<E: Element> Kernel for TransformGradient<'_, E> {
+impl<E: Element, P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize> Kernel
+    for TransformGradient<'_, E, P, SIDE, SPAN>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { pixels, channels, tiles, transformed, place, tile } = self;
+        let Self { points, pixels, channels, tiles, transformed, place, tile } = self;
         for index in 0..tiles {
             let x = pixels.first + (SIDE * index) as isize;
-            // The first line alone: the others follow it.
-            pixels.prefetch(simd, x + AHEAD, 0, 1);
-            pixels.prefetch(simd, x + 1 + AHEAD, 0, 1);
-            let mut target = places(&mut transformed[index * tile..], place, channels);
+            for column in 0..SIDE as isize {
+                // The first line alone: the others follow it.
+                pixels.prefetch(simd, x + column + AHEAD, 0, 1);
+            }
+            let mut target = places::<E, SPAN>(&mut transformed[index * tile..], place, channels);
             for channel in (0..channels).step_by(S::LANES) {
-                let [first] = pixels.column::<S, 1>(simd, x, channel);
-                let [second] = pixels.column::<S, 1>(simd, x + 1, channel);
-                let columns = [spread_gradient(simd, first), spread_gradient(simd, second)];
+                let mut columns = [[simd.splat(0.0); SPAN]; SIDE];
+                for (offset, column) in columns.iter_mut().enumerate() {
+                    let [pixels] = pixels.column::<S, 1>(simd, x + offset as isize, channel);
+                    *column = points.spread_gradient(simd, pixels);
+                }
                 for y in 0..SPAN {
-                    store_row(simd, spread_gradient(simd, row(&columns, y)), &mut target, y, channel);
+                    store_row(simd, points.spread_gradient(simd, row(&columns, y)), &mut target, y, channel);
                 }
             }
         }
     }
 }
 
-/// `lines[y][2 · tile + x][column] = (Aᵀ m A)[y][x]` for the blocks' columns.
-pub(super) struct Inverse<'a> {
+/// `lines[y][SIDE · tile + x][column] = (Aᵀ m A)[y][x]` for the blocks' columns; lines hold the outputs of a block of tiles.
+pub(super) struct Inverse<'a, P, const SIDE: usize, const SPAN: usize> {
+    pub(super) points: P,
     /// From the first tile's row of the first place on; places are `SUMS` apart.
     pub(super) sums: &'a [f32],
     pub(super) tiles: usize,
-    pub(super) lines: [&'a mut [f32]; SIDE],
+    pub(super) lines: &'a mut [f32],
 }
 
-impl Kernel for Inverse<'_> {
+impl<P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize> Kernel for Inverse<'_, P, SIDE, SPAN> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { sums, tiles, lines: [upper, lower] } = self;
-        assert!(tiles <= BLOCK && upper.len() == LINE && lower.len() == LINE);
+        let Self { points, sums, tiles, lines } = self;
+        assert!(tiles <= BLOCK);
+        let line = SIDE * BLOCK * BLOCK;
         for tile in 0..tiles {
             let shape = Shape { rows: SPAN, columns: SPAN, row: SPAN * SUMS, column: SUMS, width: BLOCK };
             let sums = Grid::new(&sums[tile * BLOCK..], shape);
+            let shape = Shape { rows: SIDE, columns: SIDE, row: line, column: BLOCK, width: BLOCK };
+            let mut outputs = GridMut::new(&mut lines[SIDE * tile * BLOCK..], shape);
             for first in (0..BLOCK).step_by(S::LANES) {
                 let mut columns = [[simd.splat(0.0); SIDE]; SPAN];
                 for (x, column) in columns.iter_mut().enumerate() {
@@ -243,57 +250,68 @@ impl Kernel for Inverse<'_> {
                     for (y, product) in products.iter_mut().enumerate() {
                         *product = sums.load(simd, [y, x], first);
                     }
-                    *column = gather(simd, products);
+                    *column = points.gather(simd, products);
                 }
-                let [above, below] = [gather(simd, row(&columns, 0)), gather(simd, row(&columns, 1))];
-                for x in 0..SIDE {
-                    let place = (SIDE * tile + x) * BLOCK + first;
-                    simd.store(above[x], &mut upper[place..]);
-                    simd.store(below[x], &mut lower[place..]);
+                for y in 0..SIDE {
+                    for (x, value) in points.gather(simd, row(&columns, y)).into_iter().enumerate() {
+                        outputs.store(simd, value, [y, x], first);
+                    }
                 }
             }
         }
     }
 }
 
-/// Rows of `G`.
-const FILTER: [[f32; 3]; SPAN] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
-
-/// `values[filter][channel] = (G g Gᵀ)[place]`
-pub(super) struct TransformFilter<'a> {
+/// `values[x][filter][channel] = (G g Gᵀ)[row][x]`
+pub(super) struct TransformFilter<'a, P, const SIDE: usize, const SPAN: usize> {
+    pub(super) points: P,
     /// `[filter, 3, 3, channel]`
     pub(super) weight: &'a [f32],
+    /// A multiple of a register's lanes.
     pub(super) channels: usize,
-    /// Row and column.
-    pub(super) place: [usize; 2],
+    /// Of places.
+    pub(super) row: usize,
+    /// The gradient of the input slides the filter turned by half a circle.
+    pub(super) pass: Pass,
     pub(super) values: &'a mut [f32],
 }
 
-impl Kernel for TransformFilter<'_> {
+impl<P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize> Kernel
+    for TransformFilter<'_, P, SIDE, SPAN>
+{
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { weight, channels, place, values } = self;
-        let [down, across] = place.map(|place| FILTER[place]);
-        for (filter, values) in weight.chunks_exact(9 * channels).zip(values.chunks_exact_mut(channels)) {
-            for (index, values) in values.chunks_exact_mut(S::LANES).enumerate() {
-                let mut sum = simd.splat(0.0);
+        let Self { points, weight, channels, row, pass, values } = self;
+        assert!(channels.is_multiple_of(S::LANES));
+        let (matrix, length) = (points.filter(), weight.len() / 9);
+        for (index, filter) in weight.chunks_exact(9 * channels).enumerate() {
+            for channel in (0..channels).step_by(S::LANES) {
+                let mut sums = [simd.splat(0.0); 3];
                 for tap in 0..9 {
-                    let factor = down[tap / 3] * across[tap % 3];
+                    let factor = matrix[row][tap / 3];
                     if factor != 0.0 {
-                        let value = simd.load(&filter[tap * channels + index * S::LANES..]);
-                        sum = simd.mul_add(simd.splat(factor), value, sum);
+                        let source = if pass == Pass::Forward { tap } else { 8 - tap };
+                        let value = simd.load(&filter[source * channels + channel..]);
+                        sums[tap % 3] = simd.mul_add(simd.splat(factor), value, sums[tap % 3]);
                     }
                 }
-                simd.store(sum, values);
+                for (x, factors) in matrix.iter().enumerate() {
+                    let mut value = simd.multiply(simd.splat(factors[0]), sums[0]);
+                    for (factor, sum) in factors.iter().zip(sums).skip(1) {
+                        value = simd.mul_add(simd.splat(*factor), sum, value);
+                    }
+                    simd.store(value, &mut values[x * length + index * channels + channel..]);
+                }
             }
         }
     }
 }
 
 /// `gradient[tap][channel] = (Gᵀ m G)[tap]` for the channels of one filter, `m` summed over parts.
-pub(super) struct GatherFilter<'a> {
+pub(super) struct GatherFilter<'a, P, const SIDE: usize, const SPAN: usize> {
+    pub(super) points: P,
     /// Each part's sums of the filter, from a block's columns on.
     pub(super) sums: &'a [f32],
     pub(super) parts: usize,
@@ -307,31 +325,30 @@ pub(super) struct GatherFilter<'a> {
     pub(super) channels: usize,
 }
 
-impl Kernel for GatherFilter<'_> {
+impl<P: Points<SIDE, SPAN>, const SIDE: usize, const SPAN: usize> Kernel for GatherFilter<'_, P, SIDE, SPAN> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Self { sums, parts, part, place, gradient, channels } = self;
+        let Self { points, sums, parts, part, place, gradient, channels } = self;
+        let block = SPAN * SPAN * place;
         for column in (0..BLOCK).step_by(S::LANES) {
-            let mut products = [simd.splat(0.0); PLACES];
-            for (index, product) in products.iter_mut().enumerate() {
-                for number in 0..parts {
-                    let sums = &sums[number * part + index * place + column..];
-                    if let Some(next) = sums.get(PLACES * place..=PLACES * place) {
-                        simd.prefetch(next);
-                    }
-                    *product = simd.add(*product, simd.load(sums));
-                }
-            }
             let mut columns = [[simd.splat(0.0); 3]; SPAN];
-            for (x, column) in columns.iter_mut().enumerate() {
-                let products =
-                    [products[x], products[SPAN + x], products[2 * SPAN + x], products[3 * SPAN + x]];
-                *column = gather_filter(simd, products);
+            for (x, taps) in columns.iter_mut().enumerate() {
+                let mut products = [simd.splat(0.0); SPAN];
+                for (y, product) in products.iter_mut().enumerate() {
+                    for number in 0..parts {
+                        let sums = &sums[number * part + (y * SPAN + x) * place + column..];
+                        if let Some(next) = sums.get(block..=block) {
+                            simd.prefetch(next);
+                        }
+                        *product = simd.add(*product, simd.load(sums));
+                    }
+                }
+                *taps = points.gather_filter(simd, products);
             }
             for y in 0..3 {
-                for (x, value) in gather_filter(simd, row(&columns, y)).into_iter().enumerate() {
+                for (x, value) in points.gather_filter(simd, row(&columns, y)).into_iter().enumerate() {
                     simd.store(value, &mut gradient[(y * 3 + x) * channels + column..]);
                 }
             }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Chunk, Gradient, Operands, PAD, PLACES};
+use super::{Chunk, Gradient, Operands, PAD};
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 use crate::scratch::Scratch;
@@ -30,7 +30,7 @@ impl Operands for TileUnit {
         chunk: &Range<usize>,
         turned: &mut [Bf16],
     ) {
-        let mut transformed = Scratch::<Bf16>::new(PLACES * TURNED);
+        let mut transformed = Scratch::<Bf16>::new(gradient.places() * TURNED);
         let tiles = chunk.len().next_multiple_of(STEP);
         for first in channels.clone().step_by(TILE) {
             gradient.transform_gradients(chunk, first, TILE, &mut transformed, TURNED);
@@ -46,7 +46,7 @@ impl Operands for TileUnit {
     }
 
     fn add_block(gradient: &Gradient<'_, Self>, tiles: &Tiles, chunk: Chunk<'_, Bf16>, sums: &mut [Sums]) {
-        let mut transformed = Scratch::<Bf16>::new(PLACES * PIXELS);
+        let mut transformed = Scratch::<Bf16>::new(gradient.places() * PIXELS);
         gradient.transform_pixels(&chunk.tiles, chunk.block * BLOCK, BLOCK, &mut transformed, PIXELS);
         let mut paired = Scratch::<Bf16>::new(TILES * BLOCK);
         let whole = chunk.tiles.len().next_multiple_of(STEP);

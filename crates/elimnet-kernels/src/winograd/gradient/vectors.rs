@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Chunk, Gradient, Operands, PAD, PLACES};
+use super::{Chunk, Gradient, Operands, PAD};
 use crate::block::{BLOCK, Sums};
 use crate::isa::Isa;
 use crate::matmul::{Block, Left, Start};
@@ -32,7 +32,7 @@ impl Operands for Isa {
 
     fn add_block(gradient: &Gradient<'_, Self>, (): &(), chunk: Chunk<'_, f32>, sums: &mut [Sums]) {
         let depth = chunk.tiles.len();
-        let mut transformed = Scratch::<f32>::new(PLACES * PIXELS);
+        let mut transformed = Scratch::<f32>::new(gradient.places() * PIXELS);
         let width = 2 * gradient.isa.lanes();
         for first in (0..BLOCK).step_by(width) {
             let panel = &mut transformed[first * depth..];
