@@ -92,7 +92,7 @@ impl<E: Element> PackedFilter<E> {
     ///
     /// # Accuracy
     /// Weighted sums of up to 16 pixels, and of nine weights, are then rounded to the elements' type before they are multiplied: in
-    /// bf16 (four pixels, then) that is about 1.7 times the error of a direct convolution, in f32 about twice.
+    /// bf16 (four pixels, then) and in f32 that is about twice the error of a direct convolution.
     ///
     /// # Panics
     /// As [`PackedFilter::forward`].

@@ -7,7 +7,7 @@
 //!
 //! Transformed values are rounded once more than a direct convolution rounds, which in bf16 is for the caller to ask for: whole
 //! networks lose next to nothing by it, as most of their error is in what they keep between layers. The larger tiles are for f32 alone:
-//! in bf16 their outputs would be off by 1 %, five times as much as a direct convolution's (`benchmarks/LOG.md`).
+//! in bf16 their outputs would be off by 1 %, five times as much as a direct convolution's (`reference/winograd_points.py`).
 //!
 //! # Source
 //! Lavin & Gray, *Fast Algorithms for Convolutional Neural Networks*, CVPR 2016, §4.1. The gradient to the filter is the

@@ -55,7 +55,7 @@ impl Points<2, 4> for Two {
 
 /// Four outputs: the points 0, ±5/8, ±3/2 and ∞.
 ///
-/// With ±1 and ±2, as in the paper, the error is more than twice as large (`benchmarks/LOG.md`); what pixels are multiplied by is exact
+/// With ±1 and ±2, as in the paper, the error is twice as large (`reference/winograd_points.py`); what pixels are multiplied by is exact
 /// in f32 here, too.
 #[derive(Clone, Copy)]
 pub(super) struct Four;
