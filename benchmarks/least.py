@@ -2,7 +2,7 @@
 
     python benchmarks/least.py --elimnet target/release/elimnet --rounds 10 > benchmarks/results/least.jsonl
 
-No step of half a second is left in peace there, and medians of whole steps compare interruptions. Pieces of a step are: a step is
+No step of half a second is left in peace there, and medians of whole steps compare interruptions. Pieces of a step are left in peace: a step is taken as
 the sum of its pieces' least times over all rounds. PyTorch's pieces are its operators (by its own profiler, each without those that it
 calls), of five steps a round. Ours are coarser, which favours PyTorch: the forward and backward passes of whole blocks, medians of five steps, of
 three processes a round; what is outside of blocks (optimizer, packing of filters) is taken as a whole step of one image of 64 pixels.
