@@ -6,12 +6,14 @@ No step of half a second is left in peace there, and medians of whole steps comp
 the sum of its pieces' least times over all rounds. PyTorch's pieces are its operators (by its own profiler, each without those that it
 calls), of five steps a round. Ours are coarser, which favours PyTorch: the forward and backward passes of whole blocks, medians of five steps, of
 three processes a round; what is outside of blocks (optimizer, packing of filters) is taken as a whole step of one image of 64 pixels.
+Pieces are matched by name and place, so that each step must have those of the first: anything else ends the run.
 Tools take turns. PyTorch is channels-last under bf16 autocast, and keeps its memory from step to step, on large pages: without,
 it asks the system for it in each step (`--as-it-is`).
 """
 
 import argparse
 import collections
+import itertools
 import json
 import os
 import subprocess
@@ -28,8 +30,8 @@ def elimnet(arguments, options):
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
 
 
-def elimnet_pieces(arguments):
-    return [piece for _ in range(OURS) for piece in elimnet_process(arguments)]
+def elimnet_steps(arguments):
+    return [elimnet_process(arguments) for _ in range(OURS)]
 
 
 def elimnet_process(arguments):
@@ -39,7 +41,7 @@ def elimnet_process(arguments):
     return [*pieces, ("a step of one image of 64 pixels", rest)]
 
 
-def torch_pieces(arguments):
+def torch_steps(arguments):
     command = [sys.executable, __file__, "--network", arguments.network, "--batch-size", str(arguments.batch_size)]
     command += ["--threads", str(arguments.threads), "--torch-steps", str(STEPS)]
     environment = os.environ if arguments.as_it_is else os.environ | {"GLIBC_TUNABLES": KEPT}
@@ -47,8 +49,8 @@ def torch_pieces(arguments):
     return json.loads(output.splitlines()[-1])
 
 
-def torch_steps(arguments):
-    """Each operator of some steps, by its place in the step and its name, and its milliseconds."""
+def torch_process(arguments):
+    """The operators of each of some steps, by their places and names, and their milliseconds."""
     import torch
     import torchvision
 
@@ -66,12 +68,22 @@ def torch_steps(arguments):
         optimizer.step()
 
     step(), step()
-    pieces = []
+    steps = []
     for _ in range(arguments.torch_steps):
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
             step()
-        pieces += [(f"{place} {event.name}", event.self_cpu_time_total / 1e3) for place, event in enumerate(profile.events())]
-    return pieces
+        steps.append([(f"{place} {event.name}", event.self_cpu_time_total / 1e3) for place, event in enumerate(profile.events())])
+    return steps
+
+
+def take_least(least, steps, tool):
+    for step in steps:
+        names = [name for name, _ in step]
+        if least and names != list(least):
+            differing = [pair for pair in itertools.zip_longest(least, names) if pair[0] != pair[1]]
+            sys.exit(f"error: steps of {tool} differ in {len(differing)} pieces, first {differing[0]}: their least times don't add up to a step's")
+        for name, milliseconds in step:
+            least[name] = min(milliseconds, least.get(name, float("inf")))
 
 
 def main():
@@ -85,13 +97,12 @@ def main():
     parser.add_argument("--torch-steps", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.torch_steps:
-        return print(json.dumps(torch_steps(arguments)))
-    tools = {"elimnet": elimnet_pieces, "torch": torch_pieces}
+        return print(json.dumps(torch_process(arguments)))
+    tools = {"elimnet": elimnet_steps, "torch": torch_steps}
     least = {tool: {} for tool in tools}
     for turn in range(arguments.rounds):
-        for tool, pieces in tools.items():
-            for piece, milliseconds in pieces(arguments):
-                least[tool][piece] = min(milliseconds, least[tool].get(piece, float("inf")))
+        for tool, steps in tools.items():
+            take_least(least[tool], steps(arguments), tool)
         sums = {tool: sum(pieces.values()) for tool, pieces in least.items()}
         print(turn + 1, {tool: round(value, 1) for tool, value in sums.items()}, f"{sums['torch'] / sums['elimnet']:.2f}", file=sys.stderr)
     for tool, pieces in least.items():
