@@ -5,14 +5,14 @@ use std::ops::Range;
 use std::time::Instant;
 
 use elimnet_arch::Activation;
-use elimnet_kernels::{ExciteSums, Kernels, NormGradients, Shortcut};
+use elimnet_kernels::{ExciteSums, Kernels, Maxima, NormGradients, Shortcut};
 
 use crate::arena::{Arena, BufferId};
 use crate::forward::{Call, norm_activation};
 use crate::geometry::{kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
 use crate::plan::{ConvStep, Kind, NormStep};
-use crate::schedule::{Excitation, Handing, derivable_from_output};
+use crate::schedule::{Excitation, Handing, MaxPooled, derivable_from_output};
 use crate::slabs::{Kept, Places, Slabs};
 use crate::training::{Filters, Pair, State, TrainingPass};
 
@@ -234,9 +234,10 @@ impl BackwardCall<'_> {
         arena: &mut Arena<A>,
         gradients: &mut [Vec<f32>],
     ) {
-        let convolved_gradient = match &conv.norm {
-            Some(norm) => self.through_norm(conv, norm, arena, gradients),
-            None => self.through_activation(conv, arena),
+        let convolved_gradient = match (&conv.norm, self.call.schedule.maxima[self.call.index]) {
+            (Some(norm), Some(maxima)) => self.through_maxima(maxima, norm, arena, gradients),
+            (Some(norm), None) => self.through_norm(conv, norm, arena, gradients),
+            (None, _) => self.through_activation(conv, arena),
         };
         self.through_conv(conv, pair, convolved_gradient, arena, gradients);
     }
@@ -290,6 +291,29 @@ impl BackwardCall<'_> {
         let shortcut = Shortcut { values: others.read(self.input(1)), depth: self.state().depth() };
         A::norm_shortcut_activation_backward(isa, &fused, convolved, shortcut, gradient, d_convolved, own);
         spare
+    }
+
+    /// The same where the max pooling of the output is part of the step.
+    fn through_maxima<A: Kernels>(
+        &self,
+        maxima: MaxPooled,
+        norm: &NormStep,
+        arena: &mut Arena<A>,
+        gradients: &mut [Vec<f32>],
+    ) -> BufferId {
+        let Call { isa, geometry, schedule, index, .. } = self.call;
+        let pooled = geometry.plan.steps[maxima.pool].output;
+        let (Some(convolved), Some(d_pooled)) = (schedule.convolved[index], schedule.gradients[pooled])
+        else {
+            unreachable!("a batch norm's input is kept, and the gradient came through the pooling")
+        };
+        let ([d_convolved], others) = arena.split([self.place(self.own)]);
+        let read = |buffer| others.read(self.place(buffer));
+        let fused = self.call.max_pool(maxima, self.state(), self.parameters);
+        let maxima = Maxima { inputs: read(maxima.inputs), taps: &self.state().taps };
+        let (y, dz, own) = (read(convolved), read(d_pooled), norm_gradients(norm, gradients));
+        A::norm_relu_max_pool2d_backward(isa, &fused, y, maxima, dz, d_convolved, own);
+        self.own
     }
 
     /// The same without a batch norm.

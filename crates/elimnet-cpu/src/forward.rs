@@ -5,14 +5,14 @@ use std::time::Instant;
 use elimnet_arch::Activation;
 use elimnet_engine::PassTimes;
 use elimnet_kernels::{
-    self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation, Shortcut,
+    self as kernels, BatchNorm, Epilogue, Isa, Kernels, Moments, NormActivation, NormMaxPool, Shortcut,
 };
 
 use crate::arena::Arena;
 use crate::geometry::{Geometry, kernel_activation, transpose_samples};
 use crate::parameters::Parameters;
 use crate::plan::{ConvStep, Kind, NormStep, Plan, Step, StochasticDepth};
-use crate::schedule::{Schedule, keeps_convolved};
+use crate::schedule::{MaxPooled, Schedule, keeps_convolved};
 use crate::slabs::{Kept, Places, Slabs};
 use crate::training::{Filters, Pair, State, TrainingPass};
 
@@ -35,7 +35,12 @@ impl<E: Kernels> TrainingPass<E> {
                 Kept::Pixels if schedule.pooled[index].is_some() => {
                     call.finish_pooled(&states[index], slabs, parameters);
                 }
-                Kept::Pixels => call.finish(&states[index], &mut slabs.pixels, parameters),
+                Kept::Pixels => match schedule.maxima[index] {
+                    Some(maxima) => {
+                        call.finish_maxima(maxima, &mut states[index], &mut slabs.pixels, parameters)
+                    }
+                    None => call.finish(&states[index], &mut slabs.pixels, parameters),
+                },
                 Kept::Vector => call.finish(&states[index], &mut slabs.vectors, parameters),
             }
             times[step.block].forward += began.elapsed();
@@ -108,7 +113,7 @@ impl Call<'_> {
                 let bias = bias.map(|bias| &parameters.values[bias][..]);
                 self.linear(filters, bias, slabs);
             }
-            (Kind::GlobalAvgPool, _) if self.schedule.pooled.contains(&Some(self.index)) => {}
+            (Kind::GlobalAvgPool | Kind::MaxPool(_), _) if self.is_done_before() => {}
             (Kind::GlobalAvgPool, _) => self.global_avg_pool(slabs),
             (Kind::Scale, _) => self.scale(slabs),
             _ => match self.kept {
@@ -116,6 +121,13 @@ impl Call<'_> {
                 Kept::Vector => self.elementwise(state, vectors),
             },
         }
+    }
+
+    /// Whether the step is a pooling that was done with the convolution before it.
+    fn is_done_before(&self) -> bool {
+        let Schedule { pooled, maxima, .. } = self.schedule;
+        let pools = pooled.iter().flatten().copied().chain(maxima.iter().flatten().map(|maxima| maxima.pool));
+        pools.into_iter().any(|pool| pool == self.index)
     }
 
     /// From the first input to the output, in one arena.
@@ -190,6 +202,40 @@ impl Call<'_> {
         let fused = norm_activation(norm, conv.activation, state, parameters);
         let convolved = others.read(self.places.pixels(convolved));
         E::normalize_activate_pool(self.isa, images, &fused, convolved, output, means);
+    }
+
+    /// The same where maxima of the output are all that is wanted.
+    fn finish_maxima<A: Kernels>(
+        &self,
+        maxima: MaxPooled,
+        state: &mut State,
+        arena: &mut Arena<A>,
+        parameters: &Parameters,
+    ) {
+        let pooling = &self.geometry.plan.steps[maxima.pool];
+        let mut taps = std::mem::take(&mut state.taps);
+        let place = |buffer| self.places.of(self.kept, buffer);
+        let ([z, inputs], others) = arena.split([place(pooling.output), place(maxima.inputs)]);
+        taps.resize(z.len(), 0);
+        let fused = self.max_pool(maxima, state, parameters);
+        let convolved = self.schedule.convolved[self.index].expect("a batch norm's input is kept");
+        A::normalize_relu_max_pool2d(self.isa, &fused, others.read(place(convolved)), z, inputs, &mut taps);
+        state.taps = taps;
+    }
+
+    /// Batch norm and max pooling of a convolution's step.
+    pub(crate) fn max_pool<'a>(
+        &self,
+        maxima: MaxPooled,
+        state: &'a State,
+        parameters: &'a Parameters,
+    ) -> NormMaxPool<'a> {
+        let pooling = &self.geometry.plan.steps[maxima.pool];
+        let (Some(norm), Kind::MaxPool(pool)) = (self.step.norm(), &pooling.kind) else {
+            unreachable!("a convolution with batch norm, and a max pooling")
+        };
+        let NormActivation { norm, bias, .. } = norm_activation(norm, Activation::Relu, state, parameters);
+        NormMaxPool { norm, bias, pool: self.geometry.pool(pooling, pool) }
     }
 
     /// From what the convolution put out to what leaves its step.

@@ -20,6 +20,8 @@ pub(crate) struct Schedule {
     pub(crate) handing: Vec<[Handing; 2]>,
     /// By step: the global pooling that is done with the step, as its values are made.
     pub(crate) pooled: Vec<Option<usize>>,
+    /// By step: the max pooling that is done with the convolution's step, both ways.
+    pub(crate) maxima: Vec<Option<MaxPooled>>,
     /// By step: the squeeze and excitation that it is part of, where the backward pass takes that at once.
     pub(crate) excitations: Vec<Option<Excitation>>,
     /// By value: whether nobody reads it, so that it is not written at all.
@@ -35,6 +37,14 @@ pub(crate) struct Excitation {
     pub(crate) conv: usize,
     pub(crate) pool: usize,
     pub(crate) scale: usize,
+}
+
+/// The max pooling of what a convolution with batch norm and ReLU puts out, where nobody else reads that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaxPooled {
+    pub(crate) pool: usize,
+    /// Where what the batch norm had got at the maxima is kept.
+    pub(crate) inputs: BufferId,
 }
 
 /// How a step hands a gradient to one of its inputs.
@@ -65,6 +75,7 @@ impl Schedule {
     pub(crate) fn new(plan: &Plan) -> Self {
         let mut planner = Planner::new(plan);
         planner.pool();
+        planner.pool_maxima();
         planner.values();
         planner.gradients();
         planner.finish()
@@ -78,6 +89,7 @@ struct Planner<'a> {
     gradients: Vec<Option<BufferId>>,
     handing: Vec<[Handing; 2]>,
     pooled: Vec<Option<usize>>,
+    maxima: Vec<Option<MaxPooled>>,
     excitations: Vec<Option<Excitation>>,
     is_idle: Vec<bool>,
     spare: Vec<Option<BufferId>>,
@@ -97,6 +109,7 @@ impl<'a> Planner<'a> {
             gradients: vec![None; values],
             handing: vec![[Handing::Nothing; 2]; steps],
             pooled: vec![None; steps],
+            maxima: vec![None; steps],
             excitations: vec![None; steps],
             is_idle: vec![false; values],
             spare: vec![None; steps],
@@ -146,6 +159,32 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// Finds convolutions, with batch norm and ReLU, whose output goes into a max pooling and nowhere else.
+    fn pool_maxima(&mut self) {
+        let plan = self.plan;
+        for (index, step) in plan.steps.iter().enumerate() {
+            let is_fit = matches!(&step.kind, Kind::Conv(conv)
+                if conv.norm.is_some() && !conv.shortcut && conv.activation == Activation::Relu);
+            let mut readers =
+                plan.steps.iter().enumerate().filter(|(_, reader)| reader.inputs.contains(&step.output));
+            if let (true, Some((pool, Step { kind: Kind::MaxPool(_), output, .. })), None) =
+                (is_fit, readers.next(), readers.next())
+                && plan.kept(step.output) == Kept::Pixels
+                && step.output != plan.output()
+            {
+                let inputs = self.like(*output, index + 1, self.backward_moment(index));
+                self.maxima[index] = Some(MaxPooled { pool, inputs });
+                self.is_idle[step.output] = true;
+                self.buffers[step.output].1.len = 0;
+            }
+        }
+    }
+
+    /// The convolution whose step does the max pooling of step `index`.
+    fn pooled_by(&self, index: usize) -> Option<usize> {
+        self.maxima.iter().position(|maxima| maxima.is_some_and(|maxima| maxima.pool == index))
+    }
+
     /// Values and what is kept beside them.
     fn values(&mut self) {
         for (index, step) in self.plan.steps.iter().enumerate() {
@@ -165,8 +204,8 @@ impl<'a> Planner<'a> {
                 self.convolved[index] = Some(self.like(step.output, now, later));
             }
         }
-        for (index, pool) in self.pooled.iter().enumerate() {
-            if let Some(pool) = *pool {
+        for (index, (pool, maxima)) in self.pooled.iter().zip(&self.maxima).enumerate() {
+            if let Some(pool) = pool.or(maxima.map(|maxima| maxima.pool)) {
                 self.buffers[self.plan.steps[pool].output].1.first = index + 1;
             }
         }
@@ -185,6 +224,12 @@ impl<'a> Planner<'a> {
             self.extend(own, now);
             if needs_spare(step) {
                 self.spare[index] = Some(self.like(step.output, now, now));
+            }
+            if let Some(conv) = self.pooled_by(index) {
+                let then = self.backward_moment(conv);
+                self.extend(own, then);
+                self.gradients[step.inputs[0]] = Some(self.like(step.inputs[0], then, then));
+                continue;
             }
             for (position, &input) in step.inputs.iter().enumerate() {
                 self.handing[index][position] = match self.excitations[index] {
@@ -227,6 +272,7 @@ impl<'a> Planner<'a> {
             gradients: self.gradients,
             handing: self.handing,
             pooled: self.pooled,
+            maxima: self.maxima,
             excitations: self.excitations,
             is_idle: self.is_idle,
             spare: self.spare,

@@ -14,7 +14,7 @@ use crate::isa::Isa;
 use crate::linear::Linear;
 use crate::norm::{NormActivation, Shortcut};
 use crate::norm_backward::NormGradients;
-use crate::pool::{AdaptivePool2d, Pool2d};
+use crate::pool::{AdaptivePool2d, Maxima, NormMaxPool, Pool2d};
 
 macro_rules! compiled {
     ($(fn $name:ident($($argument:ident: $type:ty),* $(,)?);)*) => {
@@ -129,6 +129,15 @@ compiled! {
         gradient: &mut [Self],
         parameters: NormGradients<'_>,
     );
+    fn norm_relu_max_pool2d_backward(
+        isa: Isa,
+        fused: &NormMaxPool<'_>,
+        y: &[Self],
+        maxima: Maxima<'_, Self>,
+        d_z: &[Self],
+        d_y: &mut [Self],
+        parameters: NormGradients<'_>,
+    );
     fn norm_shortcut_activation_backward(
         isa: Isa,
         fused: &NormActivation<'_>,
@@ -152,6 +161,14 @@ compiled! {
         y: &[Self],
         z: Option<&mut [Self]>,
         means: &mut [f32],
+    );
+    fn normalize_relu_max_pool2d(
+        isa: Isa,
+        fused: &NormMaxPool<'_>,
+        y: &[Self],
+        z: &mut [Self],
+        inputs: &mut [Self],
+        taps: &mut [u8],
     );
     fn scale_channels(isa: Isa, images: Images, x: &[Self], scale: &[f32], y: &mut [Self]);
     fn scale_channels_scale_gradient(

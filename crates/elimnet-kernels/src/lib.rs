@@ -82,8 +82,9 @@ pub use norm_backward::{
 pub use optimizer::{AdamW, Rule, Sgd, Update, adamw_step, sgd_momentum_step, squared_norm, update};
 pub use peak::{multiply_bf16_in_registers, multiply_in_registers};
 pub use pool::{
-    AdaptivePool2d, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient, avg_pool2d,
-    avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d, max_pool2d_gradient,
+    AdaptivePool2d, Maxima, NormMaxPool, Pool2d, adaptive_avg_pool2d, adaptive_avg_pool2d_gradient,
+    avg_pool2d, avg_pool2d_gradient, global_avg_pool, global_avg_pool_gradient, max_pool2d,
+    max_pool2d_gradient, norm_relu_max_pool2d_backward, normalize_relu_max_pool2d,
 };
 pub use scratch::kept_bytes;
 pub use softmax::{softmax, softmax_gradient};

@@ -46,7 +46,7 @@ fn add_sums<S: Simd>(simd: S, g: S::Vector, y: S::Vector, mean: S::Vector, sums:
 
 /// The first pass without a shortcut.
 #[derive(Clone, Copy)]
-struct Sums<F>(F);
+pub(crate) struct Sums<F>(pub(crate) F);
 
 impl<F: Function> Pointwise<3, 2, 0, 2> for Sums<F> {
     #[inline(always)]
@@ -66,7 +66,7 @@ impl<F: Function> Pointwise<3, 2, 0, 2> for Sums<F> {
 
 /// The second pass without a shortcut.
 #[derive(Clone, Copy)]
-struct Apply<F>(F);
+pub(crate) struct Apply<F>(pub(crate) F);
 
 impl<F: Function> Pointwise<5, 1, 1, 0> for Apply<F> {
     const READS_OUTPUTS: bool = true;

@@ -4,6 +4,7 @@
 //! and no two tasks write to one place.
 
 mod max;
+mod norm_max;
 
 use crate::columns::{Pointwise, Sum, sweep};
 use crate::conv2d::{Conv2d, Padding};
@@ -17,6 +18,7 @@ use crate::simd::Simd;
 use crate::threads;
 
 pub use max::{max_pool2d, max_pool2d_gradient};
+pub use norm_max::{Maxima, NormMaxPool, norm_relu_max_pool2d_backward, normalize_relu_max_pool2d};
 
 /// A pooling window (torch.nn.MaxPool2d, AvgPool2d, without dilation and `ceil_mode`).
 ///

@@ -11,6 +11,7 @@ mod oracle {
     mod geometries;
     mod linear;
     mod norm;
+    mod norm_max;
     mod optimizer;
     mod pooling;
     mod run;

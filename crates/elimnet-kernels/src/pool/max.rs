@@ -58,80 +58,124 @@ impl<E: Element> Kernel for MaxRow<'_, E> {
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
         match self.taps.take() {
-            Some(taps) => self.fill::<S, true>(simd, taps),
-            None => self.fill::<S, false>(simd, &mut []),
+            Some(taps) => self.fill::<S, 1>(simd, taps),
+            None => self.fill::<S, 0>(simd, &mut []),
         }
     }
 }
 
 impl<E: Element> MaxRow<'_, E> {
+    /// With taps where `TAPS` is 1.
     #[inline(always)]
-    fn fill<S: Simd, const WITH_TAPS: bool>(self, simd: S, taps: &mut [u8]) {
+    fn fill<S: Simd, const TAPS: usize>(self, simd: S, taps: &mut [u8]) {
         let Self { pool, image, out_y, output, .. } = self;
-        let channels = pool.channels;
-        let whole = channels / S::LANES * S::LANES;
-        let (rows, y) = taps_inside(pool, 0, out_y);
-        for out_x in 0..output.len() / channels {
-            let (columns, x) = taps_inside(pool, 1, out_x);
-            let window = Window { rows: rows.clone(), columns, row_taps: pool.kernel[1] };
-            let image = &image[(y * pool.in_width + x) * channels..];
-            let shape = |width| {
-                let [rows, columns] = [window.rows.len(), window.columns.len()];
-                Shape { rows, columns, row: pool.in_width * channels, column: channels, width }
-            };
-            let grid = Grid::new(image, shape(whole));
-            for channel in (0..channels).step_by(S::LANES) {
-                let place = out_x * channels + channel..out_x * channels + channels.min(channel + S::LANES);
-                let [largest, tap] = if channel < whole {
-                    window.largest::<S, WITH_TAPS>(simd, |place| grid.load(simd, place, channel))
+        let whole = pool.channels / S::LANES * S::LANES;
+        for out_x in 0..output.len() / pool.channels {
+            let window = Window::new::<S>(pool, image, [out_y, out_x]);
+            for first in (0..pool.channels).step_by(S::LANES) {
+                let start = out_x * pool.channels;
+                let place = start + first..start + pool.channels.min(first + S::LANES);
+                let largest = if first < whole {
+                    window.largest::<S, TAPS, true>(simd, first)
                 } else {
-                    let shape = shape(channels);
-                    window.largest::<S, WITH_TAPS>(simd, |[row, column]| {
-                        let pixel = row * shape.row + column * shape.column;
-                        simd.load_element(&image[pixel + channel..pixel + channels])
-                    })
+                    window.largest::<S, TAPS, false>(simd, first)
                 };
-                simd.store_element(largest, &mut output[place.clone()]);
-                if WITH_TAPS {
-                    store_taps(simd, tap, &mut taps[place]);
-                }
+                simd.store_element(largest.value, &mut output[place.clone()]);
+                largest.companions.iter().for_each(|tap| store_taps(simd, *tap, &mut taps[place.clone()]));
             }
         }
     }
 }
 
-/// The taps of a window that are in the image.
-struct Window {
+/// The taps of an output position's window that are in the image.
+pub(super) struct Window<'a, E> {
     rows: Range<usize>,
     columns: Range<usize>,
     /// In a row of all of them.
     row_taps: usize,
+    /// From the first of them on.
+    pixels: &'a [E],
+    shape: Shape,
+    /// Those registers of channels that are full.
+    whole: Grid<'a, E>,
 }
 
-impl Window {
-    /// The largest of what `load` gives for each place, and its tap, if wanted.
+impl<'a, E: Element> Window<'a, E> {
     #[inline(always)]
-    fn largest<S: Simd, const WITH_TAPS: bool>(
+    pub(super) fn new<S: Simd>(pool: &Pool2d, image: &'a [E], [out_y, out_x]: [usize; 2]) -> Self {
+        let channels = pool.channels;
+        let (rows, y) = taps_inside(pool, 0, out_y);
+        let (columns, x) = taps_inside(pool, 1, out_x);
+        let pixels = &image[(y * pool.in_width + x) * channels..];
+        let row = pool.in_width * channels;
+        let shape =
+            Shape { rows: rows.len(), columns: columns.len(), row, column: channels, width: channels };
+        let whole = Grid::new(pixels, Shape { width: channels / S::LANES * S::LANES, ..shape });
+        Self { rows, columns, row_taps: pool.kernel[1], pixels, shape, whole }
+    }
+
+    /// The tap that is taken where no value is larger than another.
+    #[inline(always)]
+    pub(super) fn first_tap<S: Simd>(&self, simd: S) -> S::Vector {
+        simd.splat((self.rows.start * self.row_taps + self.columns.start) as f32)
+    }
+
+    /// Tap and values of each place, channels from `first` on, a full register where `WHOLE`.
+    #[inline(always)]
+    pub(super) fn each<S: Simd, const WHOLE: bool>(
         &self,
         simd: S,
-        load: impl Fn([usize; 2]) -> S::Vector,
-    ) -> [S::Vector; 2] {
-        let first_tap = self.rows.start * self.row_taps + self.columns.start;
-        let mut largest = simd.splat(f32::NEG_INFINITY);
-        let mut largest_tap = simd.splat(first_tap as f32);
-        for row in 0..self.rows.len() {
-            for column in 0..self.columns.len() {
-                let value = load([row, column]);
-                if WITH_TAPS {
-                    let tap = simd.splat((first_tap + row * self.row_taps + column) as f32);
-                    largest_tap = of_larger(simd, largest, value, largest_tap, tap);
-                }
-                // The second where one is NaN, and the first where that is.
-                let larger = simd.maximum(largest, value);
-                largest = simd.select_at_most(largest, largest, larger, largest);
+        first: usize,
+        mut see: impl FnMut(S::Vector, S::Vector),
+    ) {
+        let Self { rows, columns, row_taps, pixels, shape, whole } = self;
+        for row in 0..rows.len() {
+            for column in 0..columns.len() {
+                let tap = (rows.start + row) * row_taps + columns.start + column;
+                let values = if WHOLE {
+                    whole.load(simd, [row, column], first)
+                } else {
+                    let pixel = row * shape.row + column * shape.column;
+                    simd.load_element(&pixels[pixel + first..pixel + shape.width])
+                };
+                see(simd.splat(tap as f32), values);
             }
         }
-        [largest, largest_tap]
+    }
+
+    /// The largest value of some channels, with its tap where `TAPS` is 1.
+    #[inline(always)]
+    fn largest<S: Simd, const TAPS: usize, const WHOLE: bool>(
+        &self,
+        simd: S,
+        first: usize,
+    ) -> Largest<S::Vector, TAPS> {
+        let mut largest = Largest::new(simd, [self.first_tap(simd); TAPS]);
+        self.each::<S, WHOLE>(simd, first, |tap, values| largest.meet(simd, values, [tap; TAPS]));
+        largest
+    }
+}
+
+/// The largest of some values, and what came with it; with what it is made of where all are minus infinity.
+pub(super) struct Largest<V, const COMPANIONS: usize> {
+    pub(super) value: V,
+    pub(super) companions: [V; COMPANIONS],
+}
+
+impl<V: Copy, const COMPANIONS: usize> Largest<V, COMPANIONS> {
+    #[inline(always)]
+    pub(super) fn new<S: Simd<Vector = V>>(simd: S, companions: [V; COMPANIONS]) -> Self {
+        Self { value: simd.splat(f32::NEG_INFINITY), companions }
+    }
+
+    #[inline(always)]
+    pub(super) fn meet<S: Simd<Vector = V>>(&mut self, simd: S, value: V, companions: [V; COMPANIONS]) {
+        for (old, new) in self.companions.iter_mut().zip(companions) {
+            *old = of_larger(simd, self.value, value, *old, new);
+        }
+        // The second where one is NaN, and the first where that is.
+        let larger = simd.maximum(self.value, value);
+        self.value = simd.select_at_most(self.value, self.value, larger, self.value);
     }
 }
 
@@ -160,7 +204,7 @@ fn of_larger<S: Simd>(
 }
 
 #[inline(always)]
-fn store_taps<S: Simd>(simd: S, vector: S::Vector, taps: &mut [u8]) {
+pub(super) fn store_taps<S: Simd>(simd: S, vector: S::Vector, taps: &mut [u8]) {
     /// Added to a small whole number, it leaves it in the lowest bits.
     const ROUNDING: f32 = 8_388_608.0;
     let mut lanes = [0.0; MAX_LANES];
@@ -191,19 +235,38 @@ pub fn max_pool2d_gradient<E: Element>(
     threads::for_each(input_gradient.chunks_mut(row), &|index, input_gradient| {
         let image = index / pool.in_height * image..(index / pool.in_height + 1) * image;
         let (output_gradient, taps) = (&output_gradient[image.clone()], &taps[image]);
-        isa.run(MaxGradientRow { pool, output_gradient, taps, in_y: index % pool.in_height, input_gradient });
+        let in_y = index % pool.in_height;
+        isa.run(MaxGradientRow { pool, output_gradient, taps, in_y, input_gradient, then: Nothing });
     });
 }
 
-struct MaxGradientRow<'a, E> {
-    pool: &'a Pool2d,
-    output_gradient: &'a [E],
-    taps: &'a [u8],
-    in_y: usize,
-    input_gradient: &'a mut [E],
+/// What becomes of the gradient of a maximum on its way to memory.
+pub(super) trait Then: Copy {
+    /// `gradient` is that of some channels of the row, `place` among its values, from channel `first` on.
+    fn apply<S: Simd>(self, simd: S, gradient: S::Vector, place: Range<usize>, first: usize) -> S::Vector;
 }
 
-impl<E: Element> Kernel for MaxGradientRow<'_, E> {
+#[derive(Clone, Copy)]
+struct Nothing;
+
+impl Then for Nothing {
+    #[inline(always)]
+    fn apply<S: Simd>(self, _: S, gradient: S::Vector, _: Range<usize>, _: usize) -> S::Vector {
+        gradient
+    }
+}
+
+/// A row of an image; the output's gradient and the taps are those of the whole image.
+pub(super) struct MaxGradientRow<'a, E, T> {
+    pub(super) pool: &'a Pool2d,
+    pub(super) output_gradient: &'a [E],
+    pub(super) taps: &'a [u8],
+    pub(super) in_y: usize,
+    pub(super) input_gradient: &'a mut [E],
+    pub(super) then: T,
+}
+
+impl<E: Element, T: Then> Kernel for MaxGradientRow<'_, E, T> {
     type Output = ();
 
     #[inline(always)]
@@ -221,13 +284,14 @@ impl<E: Element> Kernel for MaxGradientRow<'_, E> {
                 }
             }
             let around = Windows { seen: &seen, values: self.output_gradient, taps: self.taps };
+            let pixel = in_x * pool.channels;
             for (index, gradient) in gradient.chunks_mut(GROUP * S::LANES).enumerate() {
                 let first = index * GROUP * S::LANES;
                 if gradient.len() == GROUP * S::LANES {
-                    around.sum::<S, GROUP>(simd, first, gradient);
+                    around.sum::<S, T, GROUP>(simd, pixel, first, self.then, gradient);
                 } else {
                     for (index, gradient) in gradient.chunks_mut(S::LANES).enumerate() {
-                        around.sum::<S, 1>(simd, first + index * S::LANES, gradient);
+                        around.sum::<S, T, 1>(simd, pixel, first + index * S::LANES, self.then, gradient);
                     }
                 }
             }
@@ -247,9 +311,16 @@ struct Windows<'a, E> {
 
 impl<E: Element> Windows<'_, E> {
     /// Adds up the values of the channels from `first` on whose largest was at the position: `N` registers, the last of
-    /// which may be filled in part.
+    /// which may be filled in part. `pixel` is where the position's channels begin in its row.
     #[inline(always)]
-    fn sum<S: Simd, const N: usize>(&self, simd: S, first: usize, sums: &mut [E]) {
+    fn sum<S: Simd, T: Then, const N: usize>(
+        &self,
+        simd: S,
+        pixel: usize,
+        first: usize,
+        then: T,
+        sums: &mut [E],
+    ) {
         let zero = simd.splat(0.0);
         let mut registers = [zero; N];
         for (tap, start) in self.seen {
@@ -262,8 +333,10 @@ impl<E: Element> Windows<'_, E> {
                 *sum = simd.add(*sum, value);
             }
         }
-        for (sum, sums) in registers.into_iter().zip(sums.chunks_mut(S::LANES)) {
-            simd.store_element(sum, sums);
+        for (index, (sum, sums)) in registers.into_iter().zip(sums.chunks_mut(S::LANES)).enumerate() {
+            let first = first + index * S::LANES;
+            let place = pixel + first..pixel + first + sums.len();
+            simd.store_element(then.apply(simd, sum, place, first), sums);
         }
     }
 }

@@ -27,7 +27,7 @@ const SHAPES: [[usize; 3]; 9] = [
 
 /// What stands between a norm and its activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Behind {
+pub(crate) enum Behind {
     Nothing,
     Shortcut,
     /// Stochastic depth and a shortcut.
@@ -35,9 +35,9 @@ enum Behind {
 }
 
 /// A problem whose values are exact in both element types.
-struct Problem {
+pub(crate) struct Problem {
     images: Images,
-    y: Vec<f32>,
+    pub(crate) y: Vec<f32>,
     shortcut: Vec<f32>,
     /// Of stochastic depth, one an image.
     factors: Vec<f32>,
@@ -52,7 +52,7 @@ struct Problem {
 }
 
 impl Problem {
-    fn new([batch, pixels, channels]: [usize; 3]) -> Self {
+    pub(crate) fn new([batch, pixels, channels]: [usize; 3]) -> Self {
         let mut numbers = Numbers::new(7);
         let mut reals = |count: usize| rounded::<Bf16>(numbers.reals(count));
         let length = batch * pixels * channels;
@@ -74,13 +74,13 @@ impl Problem {
         }
     }
 
-    fn fused(&self, activation: Activation) -> NormActivation<'_> {
+    pub(crate) fn fused(&self, activation: Activation) -> NormActivation<'_> {
         let norm = BatchNorm { mean: &self.mean, inverse_std: &self.inverse_std, weight: &self.weight };
         NormActivation { norm, bias: &self.bias, activation }
     }
 
     /// What goes into the activation.
-    fn before(&self, behind: Behind) -> Vec<f64> {
+    pub(crate) fn before(&self, behind: Behind) -> Vec<f64> {
         let [y, mean, inverse_std, weight, bias] =
             [&self.y, &self.mean, &self.inverse_std, &self.weight, &self.bias].map(|values| widen(values));
         let mut values = reference::normalize(&y, &mean, &inverse_std, &weight, &bias);
@@ -115,7 +115,7 @@ impl Problem {
 }
 
 /// What storing as `E` may add to a value: half a unit in the last place, and the cheaper functions' error.
-fn rounding<E: Kernels>(value: f64) -> f64 {
+pub(crate) fn rounding<E: Kernels>(value: f64) -> f64 {
     if size_of::<E>() == 2 { 4.5e-3 * value.abs() + 1e-4 } else { 0.0 }
 }
 
@@ -166,7 +166,12 @@ fn forward_is_the_chain_of_its_steps() {
 }
 
 /// The gradient to what goes into the activation, and those to the norm's input, weight and bias.
-fn gradients(problem: &Problem, kind: Activation, behind: Behind, dz: &[f64]) -> (Vec<f64>, [Vec<f64>; 3]) {
+pub(crate) fn gradients(
+    problem: &Problem,
+    kind: Activation,
+    behind: Behind,
+    dz: &[f64],
+) -> (Vec<f64>, [Vec<f64>; 3]) {
     let before = problem.before(behind);
     let g: Vec<f64> =
         dz.iter().zip(&before).map(|(dz, x)| dz * reference::activation_slope(kind, *x)).collect();
@@ -176,7 +181,7 @@ fn gradients(problem: &Problem, kind: Activation, behind: Behind, dz: &[f64]) ->
 }
 
 /// A bound for the gradients, which are divided by the standard deviation.
-fn check_gradients<E: Kernels>(
+pub(crate) fn check_gradients<E: Kernels>(
     problem: &Problem,
     kind: Activation,
     expected: [&[f64]; 3],

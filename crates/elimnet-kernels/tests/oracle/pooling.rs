@@ -4,7 +4,7 @@ use super::compare::{first_difference, within};
 use super::run::{Numbers, on_every_isa, widen};
 use super::stored::{elements, floats, stale, stored_each};
 
-fn cases() -> Vec<Pool2d> {
+pub(crate) fn cases() -> Vec<Pool2d> {
     let pool = |batch, in_height, in_width, channels, kernel, stride, padding| Pool2d {
         batch,
         in_height,
