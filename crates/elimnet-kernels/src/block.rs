@@ -12,10 +12,8 @@ pub(crate) const BLOCK: usize = 32;
 /// Sums of a block, row-major.
 pub(crate) type Sums = [f32; BLOCK * BLOCK];
 
-/// Rows of sums, and where they go.
+/// Where rows of sums go.
 pub(crate) struct FinishBlock<'a, 'm, O> {
-    /// `BLOCK` apart.
-    pub(crate) sums: &'a [f32],
     pub(crate) rows: usize,
     pub(crate) columns: usize,
     /// Of these columns.
@@ -30,13 +28,19 @@ pub(crate) struct FinishBlock<'a, 'm, O> {
     pub(crate) pixel: usize,
 }
 
-/// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`.
-pub(crate) fn finish<O: Element>(isa: Isa, activation: Activation, block: FinishBlock<'_, '_, O>) {
-    with_function!(activation, function => isa.run(FinishKernel { function, block }));
+/// `output = activation(sums + bias + shortcut)`, and the moments of `sums + bias`; rows of sums are `BLOCK` apart.
+pub(crate) fn finish<O: Element>(
+    isa: Isa,
+    activation: Activation,
+    sums: &[f32],
+    block: FinishBlock<'_, '_, O>,
+) {
+    with_function!(activation, function => isa.run(FinishKernel { function, sums, block }));
 }
 
 struct FinishKernel<'a, 'm, O, F> {
     function: F,
+    sums: &'a [f32],
     block: FinishBlock<'a, 'm, O>,
 }
 
@@ -66,14 +70,14 @@ impl<O: Element, F: Function> FinishKernel<'_, '_, O, F> {
     #[inline(always)]
     fn finish_columns<S: Simd, const N: usize>(&mut self, simd: S, first: usize, width: usize) {
         // No closures here: they are not always compiled with the wide registers.
-        let Self { function, block } = self;
+        let Self { function, sums, block } = self;
         let mut bias = [simd.splat(0.0); N];
         if let Some(values) = block.bias {
             for (bias, values) in bias.iter_mut().zip(values[first..first + width].chunks(S::LANES)) {
                 *bias = simd.load_partial(values);
             }
         }
-        let (sums, _) = block.sums.as_chunks::<BLOCK>();
+        let (sums, _) = sums.as_chunks::<BLOCK>();
         let mut moments = match &mut block.part {
             Some(part) => {
                 let mut pivot = [simd.splat(0.0); N];

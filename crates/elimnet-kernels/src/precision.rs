@@ -12,6 +12,9 @@ pub(crate) trait Precision: Convert<f32> + Convert<Bf16> + Stored {
     /// The slice itself, where its elements are bf16.
     #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "products of bf16 are there alone"))]
     fn as_bf16(values: &[Self]) -> Option<&[Bf16]>;
+    /// As [`Precision::as_bf16`].
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "as above"))]
+    fn as_bf16_mut(values: &mut [Self]) -> Option<&mut [Bf16]>;
 }
 
 impl Precision for f32 {
@@ -26,6 +29,10 @@ impl Precision for f32 {
     fn as_bf16(_: &[Self]) -> Option<&[Bf16]> {
         None
     }
+
+    fn as_bf16_mut(_: &mut [Self]) -> Option<&mut [Bf16]> {
+        None
+    }
 }
 
 impl Precision for Bf16 {
@@ -38,6 +45,10 @@ impl Precision for Bf16 {
     }
 
     fn as_bf16(values: &[Self]) -> Option<&[Bf16]> {
+        Some(values)
+    }
+
+    fn as_bf16_mut(values: &mut [Self]) -> Option<&mut [Bf16]> {
         Some(values)
     }
 }

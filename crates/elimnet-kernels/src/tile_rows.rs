@@ -8,7 +8,7 @@ use crate::block::{BLOCK, FinishBlock, Sums, finish};
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
 use crate::scratch::{Room, Scratch};
-use crate::simd::tiles::{First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
+use crate::simd::tiles::{Finish, First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
 use crate::tile_pack::TilePanel;
 use crate::tile_product::{Job, SMALL_WEIGHTS, TASK_BYTES, Target, TileProduct};
 use crate::unroll::Unroll;
@@ -276,62 +276,91 @@ impl<O: Element> Job<'_, O> {
                 steps: rows.steps,
                 shape: Shape { rows: count, across: panel.tiles },
             };
+            let place = Place { product, rows, panel, channel: first_column + panel.first_column };
+            let mut rest = first..first + count;
+            if let Some(run) = place.next_run(&rest)
+                && run == rest
+                && let Some(finish) = self.in_registers(self.target(&place, run, output))
+                && tiles.multiply_and_finish(block, sums, finish)
+            {
+                continue;
+            }
             tiles.multiply(block, First::Zero, sums);
-            self.finish_block(product, rows, first..first + count, panel, first_column, sums, output);
+            while let Some(run) = place.next_run(&rest) {
+                rest.start = run.end;
+                let sums = &sums[(run.start - first) * BLOCK..];
+                finish(self.isa, self.epilogue.activation, sums, self.target(&place, run, output));
+            }
         }
     }
 
-    /// Takes a block's sums, line by line, to where they belong.
-    #[allow(clippy::too_many_arguments)] // as above
-    fn finish_block(
-        &self,
-        product: &TileProduct<'_>,
-        rows: &Rows<'_>,
-        range: Range<usize>,
-        panel: TilePanel<'_>,
-        first_column: usize,
-        sums: &Sums,
-        output: &mut Output<'_, '_, O>,
-    ) {
-        let channel = first_column + panel.first_column;
-        let columns = channel..channel + panel.columns;
-        let mut row = range.start;
-        // Lines that follow each other without a gap are one.
-        let is_one_line =
-            rows.pitch == product.grid[1] && product.target.line == rows.pitch * product.target.pixel;
-        let [pitch, width] = if is_one_line { [rows.count; 2] } else { [rows.pitch, product.grid[1]] };
-        while row < range.end {
-            let (line, x) = (row / pitch, row % pitch);
-            let end = range.end.min((line + 1) * pitch);
-            if x < width {
-                let position = [rows.line + line, x];
-                let count = (end - row).min(width - x);
-                let local = [position[0] - output.first_line, x];
-                let place = output.target.place(rows.image - output.first_image, local);
-                let shortcut = self
-                    .epilogue
-                    .shortcut
-                    .map(|shortcut| &shortcut[product.target.place(rows.image, position) + channel..]);
-                finish(
-                    self.isa,
-                    self.epilogue.activation,
-                    FinishBlock {
-                        sums: &sums[(row - range.start) * BLOCK..],
-                        rows: count,
-                        bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),
-                        shortcut,
-                        shortcut_pixel: product.target.pixel,
-                        part: output.part.as_mut().map(|part| {
-                            part.channels(channel - output.columns.start..columns.end - output.columns.start)
-                        }),
-                        columns: panel.columns,
-                        output: &mut output.values[place + channel - output.columns.start..],
-                        pixel: output.target.pixel,
-                    },
-                );
-            }
-            row = end;
+    /// Where the sums of a run of rows go.
+    fn target<'o>(
+        &'o self,
+        place: &Place<'_>,
+        run: Range<usize>,
+        output: &'o mut Output<'_, '_, O>,
+    ) -> FinishBlock<'o, 'o, O> {
+        let Place { product, rows, panel, channel } = place;
+        let columns = *channel..channel + panel.columns;
+        let own = columns.start - output.columns.start..columns.end - output.columns.start;
+        let (pitch, _) = place.pitch();
+        let position = [rows.line + run.start / pitch, run.start % pitch];
+        let local = [position[0] - output.first_line, position[1]];
+        let first = output.target.place(rows.image - output.first_image, local) + own.start;
+        let shortcut = self.epilogue.shortcut;
+        FinishBlock {
+            rows: run.len(),
+            columns: panel.columns,
+            bias: self.epilogue.bias.map(|bias| &bias[columns]),
+            shortcut: shortcut.map(|s| &s[product.target.place(rows.image, position) + channel..]),
+            shortcut_pixel: product.target.pixel,
+            part: output.part.as_mut().map(|part| part.channels(own)),
+            output: &mut output.values[first..],
+            pixel: output.target.pixel,
         }
+    }
+
+    /// The same for a unit that finishes sums in its registers: of bf16, without moments.
+    fn in_registers<'o>(&self, block: FinishBlock<'o, '_, O>) -> Option<Finish<'o>> {
+        let output = O::as_bf16_mut(block.output).filter(|_| block.part.is_none())?;
+        Some(Finish {
+            activation: self.epilogue.activation,
+            columns: block.columns,
+            bias: block.bias,
+            shortcut: block.shortcut.and_then(O::as_bf16),
+            shortcut_pixel: block.shortcut_pixel,
+            output,
+            pixel: block.pixel,
+        })
+    }
+}
+
+/// Rows of a product, and the columns of a panel.
+struct Place<'a> {
+    product: &'a TileProduct<'a>,
+    rows: &'a Rows<'a>,
+    panel: TilePanel<'a>,
+    /// First of the panel.
+    channel: usize,
+}
+
+impl Place<'_> {
+    /// Rows from a line to the next, and those of them that are windows. Lines that follow each other without a gap are one.
+    fn pitch(&self) -> (usize, usize) {
+        let Self { product, rows, .. } = self;
+        let width = product.grid[1];
+        let is_one_line = rows.pitch == width && product.target.line == width * product.target.pixel;
+        if is_one_line { (rows.count, rows.count) } else { (rows.pitch, width) }
+    }
+
+    /// The first windows among `rows`, as far as they lie side by side.
+    fn next_run(&self, rows: &Range<usize>) -> Option<Range<usize>> {
+        let (pitch, width) = self.pitch();
+        let x = rows.start % pitch;
+        let start = if x < width { rows.start } else { rows.start - x + pitch };
+        let end = rows.end.min(start - start % pitch + width);
+        (start < rows.end).then_some(start..end)
     }
 }
 

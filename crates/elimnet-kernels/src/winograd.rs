@@ -402,8 +402,8 @@ impl<U: Unit, O: Element> Product<'_, U, O> {
                 finish(
                     self.isa,
                     self.epilogue.activation,
+                    line,
                     FinishBlock {
-                        sums: line,
                         rows: across,
                         columns: BLOCK,
                         bias: self.epilogue.bias.map(|bias| &bias[columns.clone()]),

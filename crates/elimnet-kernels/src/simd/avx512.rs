@@ -66,7 +66,7 @@ fn round_to_bf16(vector: __m512) -> __m256i {
 /// AVX512_BF16 must be there.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
 #[inline]
-unsafe fn convert_to_bf16(vector: __m512) -> __m256i {
+pub(super) unsafe fn convert_to_bf16(vector: __m512) -> __m256i {
     let halves: __m256i;
     // SAFETY: the caller's; the instruction touches its two registers alone.
     unsafe {
@@ -80,9 +80,16 @@ unsafe fn convert_to_bf16(vector: __m512) -> __m256i {
     halves
 }
 
+/// [`Bf16::to_f32`] of each lane.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")]
+#[inline]
+pub(super) fn widen(halves: __m256i) -> __m512 {
+    _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+}
+
 /// Mask of the first `count` lanes.
 #[inline(always)]
-fn lanes_of(count: usize) -> u16 {
+pub(super) fn lanes_of(count: usize) -> u16 {
     if count >= 16 { u16::MAX } else { (1 << count) - 1 }
 }
 
@@ -115,10 +122,7 @@ impl Simd for Avx512 {
     fn load_bf16(self, values: &[Bf16]) -> Self::Vector {
         assert!(values.len() >= Self::LANES);
         // SAFETY: `self` proves that the instruction set is there; the length was checked; a `Bf16` is a u16.
-        unsafe {
-            let halves = _mm256_loadu_si256(values.as_ptr().cast());
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
-        }
+        unsafe { widen(_mm256_loadu_si256(values.as_ptr().cast())) }
     }
 
     #[inline(always)]

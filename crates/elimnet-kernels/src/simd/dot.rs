@@ -7,14 +7,19 @@
 
 use std::arch::x86_64::*;
 
-use super::avx512::Avx512;
-use super::tiles::{First, STEP, TILE, TileBlock};
+use super::Simd;
+use super::avx512::{Avx512, convert_to_bf16, lanes_of, widen};
+use super::tiles::{Finish, First, STEP, TILE, TileBlock};
+use crate::activation::{self, Activation, Function};
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 use crate::threads::piece_length;
 
 /// Most rows of sums in registers.
 const MOST_ROWS: usize = 12;
+
+/// Fewest rows that are finished in registers; each number of them is compiled for each activation.
+const LEAST_FINISHED: usize = 8;
 
 /// Steps whose right tiles (2 KiB each) stay in the first-level cache from one group of rows to the next.
 const STEPS: usize = 8;
@@ -25,16 +30,44 @@ const AHEAD: usize = 4 * STEP * BLOCK;
 
 /// Proof that AVX512_BF16 (and AVX-512 beside it) is there; [`Dot::detect`] is the only constructor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Dot(());
+pub(crate) struct Dot(Avx512);
 
 impl Dot {
     pub(crate) fn detect() -> Option<Self> {
-        Avx512::detect_bf16().map(|_| Self(()))
+        Avx512::detect_bf16().map(Self)
     }
 
     /// As [`super::tiles::Tiles::multiply`].
     pub(super) fn multiply(self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
+        self.multiply_groups(block, first, sums, None);
+    }
+
+    /// As [`super::tiles::Tiles::multiply_and_finish`].
+    pub(super) fn multiply_and_finish(
+        self,
+        block: TileBlock<'_>,
+        sums: &mut Sums,
+        finish: Finish<'_>,
+    ) -> bool {
+        let groups = block.shape.rows.div_ceil(MOST_ROWS);
+        let is_fit = block.shape.rows / groups >= LEAST_FINISHED && is_finished(finish.activation);
+        if is_fit {
+            self.multiply_groups(block, First::Zero, sums, Some(finish));
+        }
+        is_fit
+    }
+
+    fn multiply_groups(
+        self,
+        block: TileBlock<'_>,
+        first: First,
+        sums: &mut Sums,
+        mut finish: Option<Finish<'_>>,
+    ) {
         block.check(block.shape.rows);
+        if let Some(finish) = &finish {
+            finish.check(block.shape);
+        }
         let TileBlock { left, right, steps, shape } = block;
         assert_eq!(left.second, TILE * left.row, "rows of the left operand, all at one distance");
         let groups = shape.rows.div_ceil(MOST_ROWS);
@@ -54,8 +87,17 @@ impl Dot {
                     right_second: right.second,
                     first: if index == 0 { first } else { First::Sums },
                 };
-                // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands.
-                unsafe { multiply_rows(height, shape.across, rows, &mut sums[row * BLOCK..]) };
+                let sums = &mut sums[row * BLOCK..];
+                // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands, and where
+                // rows go was checked.
+                unsafe {
+                    match &mut finish {
+                        Some(finish) if is_last => {
+                            finish_rows(self.0, height, shape.across, rows, sums, finish.from(row))
+                        }
+                        _ => multiply_rows(height, shape.across, rows, sums),
+                    }
+                }
                 row += height;
             }
         }
@@ -117,9 +159,9 @@ unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut
             match (height, across) {
                 $(
                     // SAFETY: the caller's.
-                    ($height, 1) => unsafe { multiply::<$height, 1>(rows, sums) },
+                    ($height, 1) => unsafe { multiply::<$height, 1, Keep>(rows, sums, Keep) },
                     // SAFETY: the caller's.
-                    ($height, _) => unsafe { multiply::<$height, 2>(rows, sums) },
+                    ($height, _) => unsafe { multiply::<$height, 2, Keep>(rows, sums, Keep) },
                 )*
                 _ => unreachable!("{height} rows in registers"),
             }
@@ -128,10 +170,133 @@ unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut
     of_height!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
 }
 
+/// Whether there are functions for it; rare ones are not worth it.
+fn is_finished(activation: Activation) -> bool {
+    use Activation::{HardSwish, Identity, Relu, Relu6, Silu};
+    matches!(activation, Identity | Relu | Relu6 | Silu | HardSwish)
+}
+
+/// As [`multiply_rows`], with what becomes of the sums.
+///
 /// # Safety
-/// What the offsets reach must be inside the operands.
-#[target_feature(enable = "avx512f,avx512bf16")]
-unsafe fn multiply<const ROWS: usize, const ACROSS: usize>(rows: Rows<'_>, sums: &mut [f32]) {
+/// As there, and rows must be where `finish` has them.
+unsafe fn finish_rows(
+    simd: Avx512,
+    height: usize,
+    across: usize,
+    rows: Rows<'_>,
+    sums: &mut [f32],
+    finish: Finish<'_>,
+) {
+    macro_rules! of_height {
+        ($then:expr, $($height:literal),*) => {
+            match (height, across) {
+                $(
+                    // SAFETY: the caller's.
+                    ($height, 1) => unsafe { multiply::<$height, 1, _>(rows, sums, $then) },
+                    // SAFETY: the caller's.
+                    ($height, _) => unsafe { multiply::<$height, 2, _>(rows, sums, $then) },
+                )*
+                _ => unreachable!("{height} rows that are finished in registers"),
+            }
+        };
+    }
+    macro_rules! of_function {
+        ($($name:ident),*) => {
+            match finish.activation {
+                $(
+                    Activation::$name => of_height!(GoOn { simd, finish, function: activation::$name }, 8, 9, 10, 11, 12),
+                )*
+                other => unreachable!("{other:?} in registers"),
+            }
+        };
+    }
+    of_function!(Identity, Relu, Relu6, Silu, HardSwish);
+}
+
+/// What becomes of sums in registers.
+trait Then {
+    /// # Safety
+    /// AVX512_BF16 must be there, and room for the rows.
+    unsafe fn take<const ROWS: usize, const ACROSS: usize>(
+        self,
+        registers: [[__m512; ACROSS]; ROWS],
+        sums: &mut [[f32; BLOCK]],
+    );
+}
+
+/// They are stored.
+struct Keep;
+
+impl Then for Keep {
+    #[inline(always)]
+    unsafe fn take<const ROWS: usize, const ACROSS: usize>(
+        self,
+        registers: [[__m512; ACROSS]; ROWS],
+        sums: &mut [[f32; BLOCK]],
+    ) {
+        for (registers, sums) in registers.into_iter().zip(sums) {
+            for (register, sums) in registers.into_iter().zip(sums.chunks_exact_mut(TILE)) {
+                // SAFETY: a register is as long as a tile's row.
+                unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), register) };
+            }
+        }
+    }
+}
+
+/// They go on through bias, shortcut and activation.
+struct GoOn<'a, F> {
+    simd: Avx512,
+    finish: Finish<'a>,
+    function: F,
+}
+
+impl<F: Function> Then for GoOn<'_, F> {
+    #[inline(always)]
+    unsafe fn take<const ROWS: usize, const ACROSS: usize>(
+        self,
+        registers: [[__m512; ACROSS]; ROWS],
+        _: &mut [[f32; BLOCK]],
+    ) {
+        let Self { simd, finish, function } = self;
+        // All lanes, but for the last register across.
+        let mut lanes = [u16::MAX; ACROSS];
+        lanes[ACROSS - 1] = lanes_of(finish.columns - (ACROSS - 1) * TILE);
+        let mut bias = [simd.splat(0.0); ACROSS];
+        if let Some(values) = finish.bias {
+            for (across, bias) in bias.iter_mut().enumerate() {
+                *bias = simd.load_partial(&values[across * TILE..]);
+            }
+        }
+        for (row, registers) in registers.into_iter().enumerate() {
+            let output = finish.output.as_mut_ptr().wrapping_add(row * finish.pixel);
+            simd.prefetch_line(output.wrapping_add(BLOCK * finish.pixel));
+            for (across, register) in registers.into_iter().enumerate() {
+                let mut value = simd.add(register, bias[across]);
+                // SAFETY: the caller's; a `Bf16` is a u16.
+                unsafe {
+                    if let Some(shortcut) = finish.shortcut {
+                        let place =
+                            shortcut.as_ptr().wrapping_add(row * finish.shortcut_pixel + across * TILE);
+                        let halves = _mm256_maskz_loadu_epi16(lanes[across], place.cast());
+                        value = simd.add(value, widen(halves));
+                    }
+                    let halves = convert_to_bf16(function.value::<Avx512, Bf16>(simd, value));
+                    _mm256_mask_storeu_epi16(output.add(across * TILE).cast(), lanes[across], halves);
+                }
+            }
+        }
+    }
+}
+
+/// # Safety
+/// What the offsets reach must be inside the operands; as `then` has it.
+#[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,avx512bf16")]
+unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Then>(
+    rows: Rows<'_>,
+    sums: &mut [f32],
+    then: T,
+) {
     let (sums, _) = sums.as_chunks_mut::<BLOCK>();
     let sums = &mut sums[..ROWS];
     // No closures here: they are not always compiled with the wide registers.
@@ -172,10 +337,6 @@ unsafe fn multiply<const ROWS: usize, const ACROSS: usize>(rows: Rows<'_>, sums:
             }
         }
     }
-    for (registers, sums) in registers.into_iter().zip(sums) {
-        for (register, sums) in registers.into_iter().zip(sums.chunks_exact_mut(TILE)) {
-            // SAFETY: a register is as long as a tile's row.
-            unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), register) };
-        }
-    }
+    // SAFETY: the caller's.
+    unsafe { then.take(registers, sums) };
 }

@@ -7,6 +7,7 @@
 use super::amx::{Amx, Configured};
 use super::dot::Dot;
 use super::plain::Plain;
+use crate::activation::Activation;
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
 use crate::scratch::Scratch;
@@ -77,6 +78,62 @@ impl Tiles {
             Self::Dot(dot) => dot.multiply(block, first, sums),
             Self::Plain(plain) => plain.multiply(block, first, sums),
         }
+    }
+}
+
+impl Tiles {
+    /// As [`Tiles::multiply`] from zero on, with what becomes of the sums before they leave the registers; they are not all in
+    /// `sums` then. Gives whether it was done: where not, nothing was.
+    ///
+    /// # Panics
+    /// As there, or if what the rows go to is not as large as they need.
+    pub(crate) fn multiply_and_finish(
+        &self,
+        block: TileBlock<'_>,
+        sums: &mut Sums,
+        finish: Finish<'_>,
+    ) -> bool {
+        match self {
+            Self::Dot(dot) => dot.multiply_and_finish(block, sums, finish),
+            Self::Amx(_) | Self::Plain(_) => false,
+        }
+    }
+}
+
+/// Where rows of sums go, as bf16, without leaving the registers as sums: `activation(sums + bias + shortcut)`.
+pub(crate) struct Finish<'a> {
+    pub(crate) activation: Activation,
+    /// As many of the block's as there are.
+    pub(crate) columns: usize,
+    /// Of the columns.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// From the first value on, as the output.
+    pub(crate) shortcut: Option<&'a [Bf16]>,
+    pub(crate) shortcut_pixel: usize,
+    pub(crate) output: &'a mut [Bf16],
+    /// From a row to the next.
+    pub(crate) pixel: usize,
+}
+
+impl Finish<'_> {
+    /// The same without the first rows.
+    pub(super) fn from(&mut self, row: usize) -> Finish<'_> {
+        Finish {
+            shortcut: self.shortcut.map(|shortcut| &shortcut[row * self.shortcut_pixel..]),
+            output: &mut self.output[row * self.pixel..],
+            ..*self
+        }
+    }
+
+    /// # Panics
+    /// If the rows and columns of a block are not all inside.
+    pub(super) fn check(&self, shape: Shape) {
+        let columns = self.columns;
+        assert_eq!(columns.div_ceil(TILE), shape.across, "tiles for {columns} columns");
+        let holds = |length: usize, pixel: usize| (shape.rows - 1) * pixel + columns <= length;
+        assert!(holds(self.output.len(), self.pixel), "{shape:?} in {} values", self.output.len());
+        assert!(self.shortcut.is_none_or(|shortcut| holds(shortcut.len(), self.shortcut_pixel)));
+        assert!(self.bias.is_none_or(|bias| columns <= bias.len()));
     }
 }
 
