@@ -17,6 +17,8 @@ use crate::unroll::Unroll;
 const ROW_BYTES: usize = 16 << 10;
 /// Depth up to which writing the output costs more than reading the panels again.
 const SHORT_DEPTH: usize = 96;
+/// Rows of such a depth that meet a panel at once on units that take more than a block.
+const SHORT_ROWS: usize = 96;
 /// Windows of a band that meet a panel at once.
 const BAND_ROWS: usize = 128;
 
@@ -228,7 +230,8 @@ impl<O: Element> Job<'_, O> {
             return;
         }
         // Few products a value: then the output sets the pace, and wants to be written from end to end.
-        let chunk = if panels.padded_depth() <= SHORT_DEPTH { BLOCK } else { chunk };
+        let short = if self.unit.loads_whole_tiles() { BLOCK } else { SHORT_ROWS };
+        let chunk = if panels.padded_depth() <= SHORT_DEPTH { short } else { chunk };
         for rows in units {
             for first in (0..rows.count).step_by(chunk) {
                 let range = first..rows.count.min(first + chunk);
@@ -261,36 +264,40 @@ impl<O: Element> Job<'_, O> {
         sums: &mut Sums,
         output: &mut Output<'_, '_, O>,
     ) {
-        for first in range.clone().step_by(BLOCK) {
-            let count = BLOCK.min(range.end - first);
+        let place = Place { product, rows, panel, channel: first_column + panel.first_column };
+        let mut first = range.start;
+        while first < range.end {
             let mut values = &rows.values[first * rows.distance..];
+            let block = |values, count| TileBlock {
+                left: Operand { values, row: rows.distance, second: TILE * rows.distance },
+                right: panel.right,
+                steps: rows.steps,
+                shape: Shape { rows: count, across: panel.tiles },
+            };
+            if let Some(run) = place.next_run(&(first..range.end)).filter(|run| run.start == first) {
+                let block = block(values, run.len());
+                let finish = self.in_registers(self.target(&place, run, output));
+                let done = finish.map_or(0, |finish| tiles.multiply_and_finish(block, sums, finish));
+                if done > 0 {
+                    first += done;
+                    continue;
+                }
+            }
+            let count = BLOCK.min(range.end - first);
             let needed = count.next_multiple_of(TILE) * rows.distance;
             let copy;
             if self.unit.loads_whole_tiles() && product.source_is_images(self.unit) && values.len() < needed {
                 copy = with_zeros(values, needed);
                 values = &copy;
             }
-            let block = TileBlock {
-                left: Operand { values, row: rows.distance, second: TILE * rows.distance },
-                right: panel.right,
-                steps: rows.steps,
-                shape: Shape { rows: count, across: panel.tiles },
-            };
-            let place = Place { product, rows, panel, channel: first_column + panel.first_column };
+            tiles.multiply(block(values, count), First::Zero, sums);
             let mut rest = first..first + count;
-            if let Some(run) = place.next_run(&rest)
-                && run == rest
-                && let Some(finish) = self.in_registers(self.target(&place, run, output))
-                && tiles.multiply_and_finish(block, sums, finish)
-            {
-                continue;
-            }
-            tiles.multiply(block, First::Zero, sums);
             while let Some(run) = place.next_run(&rest) {
                 rest.start = run.end;
                 let sums = &sums[(run.start - first) * BLOCK..];
                 finish(self.isa, self.epilogue.activation, sums, self.target(&place, run, output));
             }
+            first += count;
         }
     }
 

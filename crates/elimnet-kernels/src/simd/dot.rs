@@ -39,35 +39,39 @@ impl Dot {
 
     /// As [`super::tiles::Tiles::multiply`].
     pub(super) fn multiply(self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
-        self.multiply_groups(block, first, sums, None);
+        block.check(block.shape.rows);
+        self.multiply_chunks(block, first, sums, None);
     }
 
-    /// As [`super::tiles::Tiles::multiply_and_finish`].
+    /// As [`super::tiles::Tiles::multiply_and_finish`]: all rows where the right operand stays in the first-level cache from one
+    /// group of them to the next, else as many as there are sums.
     pub(super) fn multiply_and_finish(
         self,
-        block: TileBlock<'_>,
+        mut block: TileBlock<'_>,
         sums: &mut Sums,
         finish: Finish<'_>,
-    ) -> bool {
-        let groups = block.shape.rows.div_ceil(MOST_ROWS);
-        let is_fit = block.shape.rows / groups >= LEAST_FINISHED && is_finished(finish.activation);
-        if is_fit {
-            self.multiply_groups(block, First::Zero, sums, Some(finish));
+    ) -> usize {
+        if block.steps.len() > STEPS {
+            block.shape.rows = block.shape.rows.min(BLOCK);
         }
-        is_fit
+        let rows = block.shape.rows;
+        if rows / rows.div_ceil(MOST_ROWS) < LEAST_FINISHED || !is_finished(finish.activation) {
+            return 0;
+        }
+        block.check_operands(rows);
+        finish.check(block.shape);
+        self.multiply_chunks(block, First::Zero, sums, Some(finish));
+        rows
     }
 
-    fn multiply_groups(
+    /// Operands and what rows go to were checked.
+    fn multiply_chunks(
         self,
         block: TileBlock<'_>,
         first: First,
         sums: &mut Sums,
         mut finish: Option<Finish<'_>>,
     ) {
-        block.check(block.shape.rows);
-        if let Some(finish) = &finish {
-            finish.check(block.shape);
-        }
         let TileBlock { left, right, steps, shape } = block;
         assert_eq!(left.second, TILE * left.row, "rows of the left operand, all at one distance");
         let groups = shape.rows.div_ceil(MOST_ROWS);
@@ -87,15 +91,15 @@ impl Dot {
                     right_second: right.second,
                     first: if index == 0 { first } else { First::Sums },
                 };
-                let sums = &mut sums[row * BLOCK..];
                 // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands, and where
                 // rows go was checked.
                 unsafe {
                     match &mut finish {
                         Some(finish) if is_last => {
-                            finish_rows(self.0, height, shape.across, rows, sums, finish.from(row))
+                            let sums = if index == 0 { &mut [][..] } else { &mut sums[row * BLOCK..] };
+                            finish_rows(self.0, height, shape.across, rows, sums, finish.from(row));
                         }
-                        _ => multiply_rows(height, shape.across, rows, sums),
+                        _ => multiply_rows(height, shape.across, rows, &mut sums[row * BLOCK..]),
                     }
                 }
                 row += height;
@@ -235,7 +239,7 @@ impl Then for Keep {
         registers: [[__m512; ACROSS]; ROWS],
         sums: &mut [[f32; BLOCK]],
     ) {
-        for (registers, sums) in registers.into_iter().zip(sums) {
+        for (registers, sums) in registers.into_iter().zip(&mut sums[..ROWS]) {
             for (register, sums) in registers.into_iter().zip(sums.chunks_exact_mut(TILE)) {
                 // SAFETY: a register is as long as a tile's row.
                 unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), register) };
@@ -298,11 +302,10 @@ unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Then>(
     then: T,
 ) {
     let (sums, _) = sums.as_chunks_mut::<BLOCK>();
-    let sums = &mut sums[..ROWS];
     // No closures here: they are not always compiled with the wide registers.
     let mut registers = [[_mm512_setzero_ps(); ACROSS]; ROWS];
     if rows.first == First::Sums {
-        for (registers, sums) in registers.iter_mut().zip(sums.iter()) {
+        for (registers, sums) in registers.iter_mut().zip(&sums[..ROWS]) {
             for (register, sums) in registers.iter_mut().zip(sums.chunks_exact(TILE)) {
                 // SAFETY: a register is as long as a tile's row.
                 *register = unsafe { _mm512_loadu_ps(sums.as_ptr()) };

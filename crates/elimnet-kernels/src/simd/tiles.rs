@@ -82,8 +82,8 @@ impl Tiles {
 }
 
 impl Tiles {
-    /// As [`Tiles::multiply`] from zero on, with what becomes of the sums before they leave the registers; they are not all in
-    /// `sums` then. Gives whether it was done: where not, nothing was.
+    /// As [`Tiles::multiply`] from zero on, with what becomes of the sums before they leave the registers. Gives for how many of the
+    /// rows, of which there may be more than in other blocks, it was done; where for none, nothing was.
     ///
     /// # Panics
     /// As there, or if what the rows go to is not as large as they need.
@@ -92,10 +92,10 @@ impl Tiles {
         block: TileBlock<'_>,
         sums: &mut Sums,
         finish: Finish<'_>,
-    ) -> bool {
+    ) -> usize {
         match self {
             Self::Dot(dot) => dot.multiply_and_finish(block, sums, finish),
-            Self::Amx(_) | Self::Plain(_) => false,
+            Self::Amx(_) | Self::Plain(_) => 0,
         }
     }
 }
@@ -237,8 +237,14 @@ impl TileBlock<'_> {
     /// # Panics
     /// If an operand is not as large as the steps need, where that many rows of the left one are loaded, or there are no steps.
     pub(super) fn check(&self, rows: usize) {
+        assert!((1..=BLOCK).contains(&self.shape.rows));
+        self.check_operands(rows);
+    }
+
+    /// The same for any number of rows.
+    pub(super) fn check_operands(&self, rows: usize) {
         let Self { left, right, steps, shape } = self;
-        assert!(steps.len() > 0 && (1..=BLOCK).contains(&shape.rows) && (1..=2).contains(&shape.across));
+        assert!(steps.len() > 0 && rows > 0 && (1..=2).contains(&shape.across));
         // Only steps over values that follow each other end with one that is not whole: the furthest.
         left.check(steps.furthest[0], rows, 2 * steps.last_pairs());
         right.check(steps.furthest[1], shape.across * TILE, STEP);
