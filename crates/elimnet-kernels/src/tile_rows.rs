@@ -8,7 +8,7 @@ use crate::block::{BLOCK, FinishBlock, Sums, finish};
 use crate::element::{Bf16, Element};
 use crate::epilogue::PartMoments;
 use crate::scratch::{Room, Scratch};
-use crate::simd::tiles::{Finish, First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
+use crate::simd::tiles::{FinishRows, First, Operand, STEP, Shape, Steps, TILE, TileBlock, TileUnit, Tiles};
 use crate::tile_pack::TilePanel;
 use crate::tile_product::{Job, SMALL_WEIGHTS, TASK_BYTES, Target, TileProduct};
 use crate::unroll::Unroll;
@@ -328,17 +328,17 @@ impl<O: Element> Job<'_, O> {
         }
     }
 
-    /// The same for a unit that finishes sums in its registers: of bf16, without moments.
-    fn in_registers<'o>(&self, block: FinishBlock<'o, '_, O>) -> Option<Finish<'o>> {
-        let output = O::as_bf16_mut(block.output).filter(|_| block.part.is_none())?;
-        Some(Finish {
+    /// The same for a unit that finishes sums in its registers: of bf16.
+    fn in_registers<'o>(&self, block: FinishBlock<'o, 'o, O>) -> Option<FinishRows<'o>> {
+        Some(FinishRows {
             activation: self.epilogue.activation,
             columns: block.columns,
             bias: block.bias,
             shortcut: block.shortcut.and_then(O::as_bf16),
             shortcut_pixel: block.shortcut_pixel,
-            output,
+            output: O::as_bf16_mut(block.output)?,
             pixel: block.pixel,
+            part: block.part,
         })
     }
 }

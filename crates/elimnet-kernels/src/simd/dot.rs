@@ -9,7 +9,7 @@ use std::arch::x86_64::*;
 
 use super::Simd;
 use super::avx512::{Avx512, convert_to_bf16, lanes_of, widen};
-use super::tiles::{Finish, First, STEP, TILE, TileBlock};
+use super::tiles::{FinishRows, First, STEP, TILE, TileBlock};
 use crate::activation::{self, Activation, Function};
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
@@ -49,13 +49,13 @@ impl Dot {
         self,
         mut block: TileBlock<'_>,
         sums: &mut Sums,
-        finish: Finish<'_>,
+        finish: FinishRows<'_>,
     ) -> usize {
         if block.steps.len() > STEPS {
             block.shape.rows = block.shape.rows.min(BLOCK);
         }
         let rows = block.shape.rows;
-        if rows / rows.div_ceil(MOST_ROWS) < LEAST_FINISHED || !is_finished(finish.activation) {
+        if rows / rows.div_ceil(MOST_ROWS) < LEAST_FINISHED || !is_finished(&finish) {
             return 0;
         }
         block.check_operands(rows);
@@ -70,7 +70,7 @@ impl Dot {
         block: TileBlock<'_>,
         first: First,
         sums: &mut Sums,
-        mut finish: Option<Finish<'_>>,
+        mut finish: Option<FinishRows<'_>>,
     ) {
         let TileBlock { left, right, steps, shape } = block;
         assert_eq!(left.second, TILE * left.row, "rows of the left operand, all at one distance");
@@ -175,9 +175,12 @@ unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut
 }
 
 /// Whether there are functions for it; rare ones are not worth it.
-fn is_finished(activation: Activation) -> bool {
+fn is_finished(finish: &FinishRows<'_>) -> bool {
     use Activation::{HardSwish, Identity, Relu, Relu6, Silu};
-    matches!(activation, Identity | Relu | Relu6 | Silu | HardSwish)
+    match finish.part {
+        Some(_) => finish.activation == Identity,
+        None => matches!(finish.activation, Identity | Relu | Relu6 | Silu | HardSwish),
+    }
 }
 
 /// As [`multiply_rows`], with what becomes of the sums.
@@ -190,7 +193,7 @@ unsafe fn finish_rows(
     across: usize,
     rows: Rows<'_>,
     sums: &mut [f32],
-    finish: Finish<'_>,
+    finish: FinishRows<'_>,
 ) {
     macro_rules! of_height {
         ($then:expr, $($height:literal),*) => {
@@ -208,8 +211,15 @@ unsafe fn finish_rows(
     macro_rules! of_function {
         ($($name:ident),*) => {
             match finish.activation {
+                Activation::Identity if finish.part.is_some() => {
+                    let then = GoOn::<_, true> { simd, finish, function: activation::Identity };
+                    of_height!(then, 8, 9, 10, 11, 12)
+                }
                 $(
-                    Activation::$name => of_height!(GoOn { simd, finish, function: activation::$name }, 8, 9, 10, 11, 12),
+                    Activation::$name => {
+                        let then = GoOn::<_, false> { simd, finish, function: activation::$name };
+                        of_height!(then, 8, 9, 10, 11, 12)
+                    }
                 )*
                 other => unreachable!("{other:?} in registers"),
             }
@@ -248,21 +258,21 @@ impl Then for Keep {
     }
 }
 
-/// They go on through bias, shortcut and activation.
-struct GoOn<'a, F> {
+/// They go on through bias, shortcut and activation, and are added to the moments.
+struct GoOn<'a, F, const WITH_MOMENTS: bool> {
     simd: Avx512,
-    finish: Finish<'a>,
+    finish: FinishRows<'a>,
     function: F,
 }
 
-impl<F: Function> Then for GoOn<'_, F> {
+impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
     #[inline(always)]
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
         self,
         registers: [[__m512; ACROSS]; ROWS],
         _: &mut [[f32; BLOCK]],
     ) {
-        let Self { simd, finish, function } = self;
+        let Self { simd, mut finish, function } = self;
         // All lanes, but for the last register across.
         let mut lanes = [u16::MAX; ACROSS];
         lanes[ACROSS - 1] = lanes_of(finish.columns - (ACROSS - 1) * TILE);
@@ -272,11 +282,24 @@ impl<F: Function> Then for GoOn<'_, F> {
                 *bias = simd.load_partial(&values[across * TILE..]);
             }
         }
-        for (row, registers) in registers.into_iter().enumerate() {
+        let mut moments = None;
+        if WITH_MOMENTS && let Some(part) = &mut finish.part {
+            let mut pivot = registers[0];
+            for (pivot, bias) in pivot.iter_mut().zip(bias) {
+                *pivot = simd.add(*pivot, bias);
+            }
+            moments = Some(part.resume(simd, 0..finish.columns, pivot));
+        }
+        for (row, mut values) in registers.into_iter().enumerate() {
             let output = finish.output.as_mut_ptr().wrapping_add(row * finish.pixel);
             simd.prefetch_line(output.wrapping_add(BLOCK * finish.pixel));
-            for (across, register) in registers.into_iter().enumerate() {
-                let mut value = simd.add(register, bias[across]);
+            for (value, bias) in values.iter_mut().zip(bias) {
+                *value = simd.add(*value, bias);
+            }
+            if WITH_MOMENTS && let Some(moments) = &mut moments {
+                moments.add(simd, values);
+            }
+            for (across, mut value) in values.into_iter().enumerate() {
                 // SAFETY: the caller's; a `Bf16` is a u16.
                 unsafe {
                     if let Some(shortcut) = finish.shortcut {
@@ -289,6 +312,9 @@ impl<F: Function> Then for GoOn<'_, F> {
                     _mm256_mask_storeu_epi16(output.add(across * TILE).cast(), lanes[across], halves);
                 }
             }
+        }
+        if let (Some(part), Some(moments)) = (&mut finish.part, moments) {
+            part.keep(simd, 0..finish.columns, moments);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::plain::Plain;
 use crate::activation::Activation;
 use crate::block::{BLOCK, Sums};
 use crate::element::Bf16;
+use crate::epilogue::PartMoments;
 use crate::scratch::Scratch;
 
 /// Rows of a tile, and f32 columns of one that holds sums.
@@ -91,7 +92,7 @@ impl Tiles {
         &self,
         block: TileBlock<'_>,
         sums: &mut Sums,
-        finish: Finish<'_>,
+        finish: FinishRows<'_>,
     ) -> usize {
         match self {
             Self::Dot(dot) => dot.multiply_and_finish(block, sums, finish),
@@ -101,7 +102,7 @@ impl Tiles {
 }
 
 /// Where rows of sums go, as bf16, without leaving the registers as sums: `activation(sums + bias + shortcut)`.
-pub(crate) struct Finish<'a> {
+pub(crate) struct FinishRows<'a> {
     pub(crate) activation: Activation,
     /// As many of the block's as there are.
     pub(crate) columns: usize,
@@ -113,14 +114,17 @@ pub(crate) struct Finish<'a> {
     pub(crate) output: &'a mut [Bf16],
     /// From a row to the next.
     pub(crate) pixel: usize,
+    /// Of the columns: the moments of `sums + bias` so far.
+    pub(crate) part: Option<PartMoments<'a>>,
 }
 
-impl Finish<'_> {
+impl FinishRows<'_> {
     /// The same without the first rows.
-    pub(super) fn from(&mut self, row: usize) -> Finish<'_> {
-        Finish {
+    pub(super) fn from(&mut self, row: usize) -> FinishRows<'_> {
+        FinishRows {
             shortcut: self.shortcut.map(|shortcut| &shortcut[row * self.shortcut_pixel..]),
             output: &mut self.output[row * self.pixel..],
+            part: self.part.as_mut().map(|part| part.channels(0..self.columns)),
             ..*self
         }
     }
