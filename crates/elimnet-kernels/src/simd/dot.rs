@@ -43,24 +43,20 @@ impl Dot {
         self.multiply_chunks(block, first, sums, None);
     }
 
-    /// As [`super::tiles::Tiles::multiply_and_finish`]: all rows where the right operand stays in the first-level cache from one
-    /// group of them to the next, else as many as there are sums.
+    /// As [`super::tiles::Tiles::multiply_and_finish`].
     pub(super) fn multiply_and_finish(
         self,
         mut block: TileBlock<'_>,
         sums: &mut Sums,
         finish: FinishRows<'_>,
     ) -> usize {
-        if block.steps.len() > STEPS {
-            block.shape.rows = block.shape.rows.min(BLOCK);
+        let rows = rows_at_once(&block, &finish);
+        if rows > 0 {
+            block.shape.rows = rows;
+            block.check_operands(rows);
+            finish.check(block.shape);
+            self.multiply_chunks(block, First::Zero, sums, Some(finish));
         }
-        let rows = block.shape.rows;
-        if rows / rows.div_ceil(MOST_ROWS) < LEAST_FINISHED || !is_finished(&finish) {
-            return 0;
-        }
-        block.check_operands(rows);
-        finish.check(block.shape);
-        self.multiply_chunks(block, First::Zero, sums, Some(finish));
         rows
     }
 
@@ -119,6 +115,24 @@ impl Dot {
     }
 }
 
+/// Rows that are multiplied and finished at once: all where the right operand stays in the first-level cache from one group of them to
+/// the next, else as many as there are sums; none where there are no functions for them.
+pub(super) fn rows_at_once(block: &TileBlock<'_>, finish: &FinishRows<'_>) -> usize {
+    let most = if block.steps.len() <= STEPS { usize::MAX } else { BLOCK };
+    let rows = block.shape.rows.min(most);
+    let is_fit = rows / rows.div_ceil(MOST_ROWS) >= LEAST_FINISHED && is_finished(finish);
+    if is_fit { rows } else { 0 }
+}
+
+/// Whether there are functions for its activation; rare ones are not worth it.
+fn is_finished(finish: &FinishRows<'_>) -> bool {
+    use Activation::{HardSwish, Identity, Relu, Relu6, Silu};
+    match finish.part {
+        Some(_) => finish.activation == Identity,
+        None => matches!(finish.activation, Identity | Relu | Relu6 | Silu | HardSwish),
+    }
+}
+
 /// Counts one for each multiply-add.
 #[target_feature(enable = "avx512f,avx512bf16")]
 fn multiply_ones(turns: usize) -> usize {
@@ -172,15 +186,6 @@ unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut
         };
     }
     of_height!(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12);
-}
-
-/// Whether there are functions for it; rare ones are not worth it.
-fn is_finished(finish: &FinishRows<'_>) -> bool {
-    use Activation::{HardSwish, Identity, Relu, Relu6, Silu};
-    match finish.part {
-        Some(_) => finish.activation == Identity,
-        None => matches!(finish.activation, Identity | Relu | Relu6 | Silu | HardSwish),
-    }
 }
 
 /// As [`multiply_rows`], with what becomes of the sums.

@@ -1,9 +1,11 @@
 //! Blocks of bf16 products in plain loops: a stand-in for the units of instruction sets that a machine lacks, so that all that
 //! surrounds them can be tested anywhere.
 
-use super::tiles::{First, STEP, TILE, TileBlock};
-use crate::block::{BLOCK, Sums};
+use super::dot;
+use super::tiles::{FinishRows, First, STEP, TILE, TileBlock};
+use crate::block::{BLOCK, Sums, finish};
 use crate::element::Bf16;
+use crate::isa::Isa;
 
 /// Stands in for AMX or for AVX512_BF16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +44,24 @@ impl Plain {
                 }
             }
         }
+    }
+
+    /// As [`super::tiles::Tiles::multiply_and_finish`], as many rows as AVX512_BF16 takes.
+    pub(super) fn multiply_and_finish(
+        self,
+        block: TileBlock<'_>,
+        sums: &mut Sums,
+        mut rows: FinishRows<'_>,
+    ) -> usize {
+        let count = if self.loads_whole_tiles { 0 } else { dot::rows_at_once(&block, &rows) };
+        for first in (0..count).step_by(BLOCK) {
+            let mut part = block;
+            part.left.values = &block.left.values[first * block.left.row..];
+            part.shape.rows = BLOCK.min(count - first);
+            self.multiply(part, First::Zero, sums);
+            finish(Isa::portable(), rows.activation, sums, rows.from(first).block(part.shape.rows));
+        }
+        count
     }
 
     /// As [`super::tiles::TileUnit::transpose`].

@@ -8,7 +8,7 @@ use super::amx::{Amx, Configured};
 use super::dot::Dot;
 use super::plain::Plain;
 use crate::activation::Activation;
-use crate::block::{BLOCK, Sums};
+use crate::block::{BLOCK, FinishBlock, Sums};
 use crate::element::Bf16;
 use crate::epilogue::PartMoments;
 use crate::scratch::Scratch;
@@ -96,7 +96,8 @@ impl Tiles {
     ) -> usize {
         match self {
             Self::Dot(dot) => dot.multiply_and_finish(block, sums, finish),
-            Self::Amx(_) | Self::Plain(_) => 0,
+            Self::Plain(plain) => plain.multiply_and_finish(block, sums, finish),
+            Self::Amx(_) => 0,
         }
     }
 }
@@ -118,7 +119,7 @@ pub(crate) struct FinishRows<'a> {
     pub(crate) part: Option<PartMoments<'a>>,
 }
 
-impl FinishRows<'_> {
+impl<'a> FinishRows<'a> {
     /// The same without the first rows.
     pub(super) fn from(&mut self, row: usize) -> FinishRows<'_> {
         FinishRows {
@@ -126,6 +127,20 @@ impl FinishRows<'_> {
             output: &mut self.output[row * self.pixel..],
             part: self.part.as_mut().map(|part| part.channels(0..self.columns)),
             ..*self
+        }
+    }
+
+    /// The same for sums that have left the registers.
+    pub(super) fn block(self, rows: usize) -> FinishBlock<'a, 'a, Bf16> {
+        FinishBlock {
+            rows,
+            columns: self.columns,
+            bias: self.bias,
+            shortcut: self.shortcut,
+            shortcut_pixel: self.shortcut_pixel,
+            part: self.part,
+            output: self.output,
+            pixel: self.pixel,
         }
     }
 
@@ -266,6 +281,9 @@ pub(crate) enum First {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::block::finish;
+    use crate::epilogue::MomentParts;
+    use crate::isa::Isa;
 
     /// A value for each place, small enough that sums are exact.
     fn value(place: usize) -> f32 {
@@ -310,6 +328,117 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    const KINDS: [Activation; 6] = [
+        Activation::Identity,
+        Activation::Relu,
+        Activation::Relu6,
+        Activation::Silu,
+        Activation::HardSwish,
+        Activation::Sigmoid,
+    ];
+
+    #[test]
+    fn rows_are_finished_in_registers_as_they_are_in_memory() {
+        for unit in TileUnit::available().into_iter().filter(|unit| !unit.loads_whole_tiles()) {
+            for (rows, depth) in [(8, STEP), (12, 9 * STEP), (31, 6), (75, 8 * STEP), (100, 9 * STEP)] {
+                for columns in [1, 8, 16, 17, 24, 32] {
+                    for (case, activation) in KINDS.into_iter().enumerate() {
+                        let with = [case % 2 == 0, case % 3 == 0, activation == Activation::Identity];
+                        let problem = Problem { rows, depth, columns, activation, with };
+                        let (registers, memory) = (problem.in_registers(unit), problem.in_memory(unit));
+                        assert!(registers.rows == memory.rows, "{unit:?} {problem:?}");
+                        assert!(registers.output == memory.output, "{unit:?} {problem:?}");
+                        // Their squares are too large to be exact in any order.
+                        let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs();
+                        assert!(
+                            registers.moments.iter().zip(&memory.moments).all(is_near),
+                            "{unit:?} {problem:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[derive(Debug)]
+    struct Problem {
+        rows: usize,
+        depth: usize,
+        columns: usize,
+        activation: Activation,
+        /// Bias, shortcut, moments.
+        with: [bool; 3],
+    }
+
+    struct Made {
+        rows: usize,
+        /// Bits of the rows and of what lies between them.
+        output: Vec<u16>,
+        moments: Vec<f32>,
+    }
+
+    impl Problem {
+        const PIXEL: usize = BLOCK + 3;
+
+        fn in_registers(&self, unit: TileUnit) -> Made {
+            let mut sums = [f32::NAN; BLOCK * BLOCK];
+            self.run(|block, finish| unit.configure().multiply_and_finish(block, &mut sums, finish))
+        }
+
+        fn in_memory(&self, unit: TileUnit) -> Made {
+            let mut sums = [f32::NAN; BLOCK * BLOCK];
+            // Whose functions the unit has.
+            let isa = match unit {
+                TileUnit::Plain(_) => Isa::portable(),
+                _ => *Isa::available().last().expect("the portable one"),
+            };
+            self.run(|mut block, mut rows| {
+                let (left, count) = (block.left, super::super::dot::rows_at_once(&block, &rows));
+                for first in (0..count).step_by(BLOCK) {
+                    block.left.values = &left.values[first * left.row..];
+                    block.shape.rows = BLOCK.min(count - first);
+                    unit.configure().multiply(block, First::Zero, &mut sums);
+                    finish(isa, self.activation, &sums, rows.from(first).block(block.shape.rows));
+                }
+                count
+            })
+        }
+
+        fn run(&self, multiply: impl FnOnce(TileBlock<'_>, FinishRows<'_>) -> usize) -> Made {
+            let bf16 = |count: usize, first: usize| -> Vec<Bf16> {
+                (first..first + count).map(|place| Bf16::from_f32(value(place))).collect()
+            };
+            let width = self.depth.next_multiple_of(STEP);
+            let (left, right) = (bf16(self.rows * width, 0), bf16(width * BLOCK, 3));
+            let shortcut = bf16(self.rows * Self::PIXEL, 5);
+            let bias: Vec<f32> = (7..7 + self.columns).map(value).collect();
+            let mut output = vec![Bf16::from_f32(f32::NAN); self.rows * Self::PIXEL];
+            let mut moments = MomentParts::new(self.with[2].then_some(1), self.columns);
+            let mut part = moments.parts().next().flatten();
+            part.iter_mut().for_each(PartMoments::start);
+            let block = TileBlock {
+                left: Operand { values: &left, row: width, second: TILE * width },
+                right: Operand { values: &right, row: 2 * BLOCK, second: 2 * TILE },
+                steps: &Steps::of_depth(self.depth),
+                shape: Shape { rows: self.rows, across: self.columns.div_ceil(TILE) },
+            };
+            let finish = FinishRows {
+                activation: self.activation,
+                columns: self.columns,
+                bias: self.with[0].then_some(&bias),
+                shortcut: self.with[1].then_some(&shortcut),
+                shortcut_pixel: Self::PIXEL,
+                output: &mut output,
+                pixel: Self::PIXEL,
+                part: part.as_mut().map(|part| part.channels(0..self.columns)),
+            };
+            let rows = multiply(block, finish);
+            let part = part.iter().flat_map(|part| [&part.pivots[..], part.sums, part.squares].concat());
+            let moments = part.collect();
+            Made { rows, output: output.iter().map(|value| value.to_bits()).collect(), moments }
         }
     }
 }
