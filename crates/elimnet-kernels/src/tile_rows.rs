@@ -264,18 +264,13 @@ impl<O: Element> Job<'_, O> {
         sums: &mut Sums,
         output: &mut Output<'_, '_, O>,
     ) {
-        let place = Place { product, rows, panel, channel: first_column + panel.first_column };
+        let place = Place::new(product, rows, panel, first_column + panel.first_column);
         let mut first = range.start;
         while first < range.end {
-            let mut values = &rows.values[first * rows.distance..];
-            let block = |values, count| TileBlock {
-                left: Operand { values, row: rows.distance, second: TILE * rows.distance },
-                right: panel.right,
-                steps: rows.steps,
-                shape: Shape { rows: count, across: panel.tiles },
-            };
-            if let Some(run) = place.next_run(&(first..range.end)).filter(|run| run.start == first) {
-                let block = block(values, run.len());
+            if !self.unit.loads_whole_tiles() {
+                let Some(run) = place.next_run(&(first..range.end)) else { break };
+                first = run.start;
+                let block = place.block(&rows.values[first * rows.distance..], run.len());
                 let finish = self.in_registers(self.target(&place, run, output));
                 let done = finish.map_or(0, |finish| tiles.multiply_and_finish(block, sums, finish));
                 if done > 0 {
@@ -283,6 +278,7 @@ impl<O: Element> Job<'_, O> {
                     continue;
                 }
             }
+            let mut values = &rows.values[first * rows.distance..];
             let count = BLOCK.min(range.end - first);
             let needed = count.next_multiple_of(TILE) * rows.distance;
             let copy;
@@ -290,7 +286,7 @@ impl<O: Element> Job<'_, O> {
                 copy = with_zeros(values, needed);
                 values = &copy;
             }
-            tiles.multiply(block(values, count), First::Zero, sums);
+            tiles.multiply(place.block(values, count), First::Zero, sums);
             let mut rest = first..first + count;
             while let Some(run) = place.next_run(&rest) {
                 rest.start = run.end;
@@ -308,10 +304,9 @@ impl<O: Element> Job<'_, O> {
         run: Range<usize>,
         output: &'o mut Output<'_, '_, O>,
     ) -> FinishBlock<'o, 'o, O> {
-        let Place { product, rows, panel, channel } = place;
+        let Place { product, rows, panel, channel, pitch, .. } = place;
         let columns = *channel..channel + panel.columns;
         let own = columns.start - output.columns.start..columns.end - output.columns.start;
-        let (pitch, _) = place.pitch();
         let position = [rows.line + run.start / pitch, run.start % pitch];
         let local = [position[0] - output.first_line, position[1]];
         let first = output.target.place(rows.image - output.first_image, local) + own.start;
@@ -350,23 +345,35 @@ struct Place<'a> {
     panel: TilePanel<'a>,
     /// First of the panel.
     channel: usize,
+    /// Rows from a line to the next, and those of them that are windows.
+    pitch: usize,
+    width: usize,
 }
 
-impl Place<'_> {
-    /// Rows from a line to the next, and those of them that are windows. Lines that follow each other without a gap are one.
-    fn pitch(&self) -> (usize, usize) {
-        let Self { product, rows, .. } = self;
+impl<'a> Place<'a> {
+    fn new(product: &'a TileProduct<'a>, rows: &'a Rows<'a>, panel: TilePanel<'a>, channel: usize) -> Self {
         let width = product.grid[1];
+        // Lines that follow each other without a gap are one.
         let is_one_line = rows.pitch == width && product.target.line == width * product.target.pixel;
-        if is_one_line { (rows.count, rows.count) } else { (rows.pitch, width) }
+        let [pitch, width] = if is_one_line { [rows.count; 2] } else { [rows.pitch, width] };
+        Self { product, rows, panel, channel, pitch, width }
+    }
+
+    /// The product of `count` rows, whose values these are.
+    fn block<'b>(&'b self, values: &'b [Bf16], count: usize) -> TileBlock<'b> {
+        TileBlock {
+            left: Operand { values, row: self.rows.distance, second: TILE * self.rows.distance },
+            right: self.panel.right,
+            steps: self.rows.steps,
+            shape: Shape { rows: count, across: self.panel.tiles },
+        }
     }
 
     /// The first windows among `rows`, as far as they lie side by side.
     fn next_run(&self, rows: &Range<usize>) -> Option<Range<usize>> {
-        let (pitch, width) = self.pitch();
-        let x = rows.start % pitch;
-        let start = if x < width { rows.start } else { rows.start - x + pitch };
-        let end = rows.end.min(start - start % pitch + width);
+        let x = rows.start % self.pitch;
+        let (start, before) = if x < self.width { (rows.start, x) } else { (rows.start - x + self.pitch, 0) };
+        let end = rows.end.min(start - before + self.width);
         (start < rows.end).then_some(start..end)
     }
 }
