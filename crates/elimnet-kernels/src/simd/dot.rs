@@ -75,9 +75,14 @@ impl Dot {
         for (index, offsets) in steps.offsets().chunks(chunk).enumerate() {
             let is_last = (index + 1) * chunk >= steps.len();
             let mut row = 0;
-            for group in 0..groups {
-                let height = shape.rows / groups + usize::from(group < shape.rows % groups);
+            // Some groups of a row more than the others.
+            let (height, higher) = (shape.rows / groups, shape.rows % groups);
+            for (groups, height) in [(higher, height + 1), (groups - higher, height)] {
+                if groups == 0 {
+                    continue;
+                }
                 let rows = Rows {
+                    groups,
                     offsets,
                     last_pairs: if is_last { steps.last_pairs() } else { STEP / 2 },
                     left: &left.values[row * left.row..],
@@ -98,7 +103,7 @@ impl Dot {
                         _ => multiply_rows(height, shape.across, rows, &mut sums[row * BLOCK..]),
                     }
                 }
-                row += height;
+                row += groups * height;
             }
         }
     }
@@ -156,8 +161,9 @@ fn multiply_ones(turns: usize) -> usize {
     count as usize
 }
 
-/// Rows of the left operand, and the whole right one; distances in values, offsets in bytes.
+/// Groups of rows of the left operand, and the whole right one; distances in values, offsets in bytes.
 struct Rows<'a> {
+    groups: usize,
     offsets: &'a [[usize; 2]],
     /// Of the last step; the others have all.
     last_pairs: usize,
@@ -235,10 +241,13 @@ unsafe fn finish_rows(
 
 /// What becomes of sums in registers.
 trait Then {
+    /// Of a group of rows, from `first` on.
+    ///
     /// # Safety
     /// AVX512_BF16 must be there, and room for the rows.
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
-        self,
+        &mut self,
+        first: usize,
         registers: [[__m512; ACROSS]; ROWS],
         sums: &mut [[f32; BLOCK]],
     );
@@ -250,11 +259,12 @@ struct Keep;
 impl Then for Keep {
     #[inline(always)]
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
-        self,
+        &mut self,
+        first: usize,
         registers: [[__m512; ACROSS]; ROWS],
         sums: &mut [[f32; BLOCK]],
     ) {
-        for (registers, sums) in registers.into_iter().zip(&mut sums[..ROWS]) {
+        for (registers, sums) in registers.into_iter().zip(&mut sums[first..][..ROWS]) {
             for (register, sums) in registers.into_iter().zip(sums.chunks_exact_mut(TILE)) {
                 // SAFETY: a register is as long as a tile's row.
                 unsafe { _mm512_storeu_ps(sums.as_mut_ptr(), register) };
@@ -273,11 +283,12 @@ struct GoOn<'a, F, const WITH_MOMENTS: bool> {
 impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
     #[inline(always)]
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
-        self,
+        &mut self,
+        first: usize,
         registers: [[__m512; ACROSS]; ROWS],
         _: &mut [[f32; BLOCK]],
     ) {
-        let Self { simd, mut finish, function } = self;
+        let Self { simd, ref mut finish, function } = *self;
         // All lanes, but for the last register across.
         let mut lanes = [u16::MAX; ACROSS];
         lanes[ACROSS - 1] = lanes_of(finish.columns - (ACROSS - 1) * TILE);
@@ -295,7 +306,7 @@ impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
             }
             moments = Some(part.resume(simd, 0..finish.columns, pivot));
         }
-        for (row, mut values) in registers.into_iter().enumerate() {
+        for (row, mut values) in (first..).zip(registers) {
             let output = finish.output.as_mut_ptr().wrapping_add(row * finish.pixel);
             simd.prefetch_line(output.wrapping_add(BLOCK * finish.pixel));
             for (value, bias) in values.iter_mut().zip(bias) {
@@ -330,47 +341,50 @@ impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
 unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Then>(
     rows: Rows<'_>,
     sums: &mut [f32],
-    then: T,
+    mut then: T,
 ) {
     let (sums, _) = sums.as_chunks_mut::<BLOCK>();
-    // No closures here: they are not always compiled with the wide registers.
-    let mut registers = [[_mm512_setzero_ps(); ACROSS]; ROWS];
-    if rows.first == First::Sums {
-        for (registers, sums) in registers.iter_mut().zip(&sums[..ROWS]) {
-            for (register, sums) in registers.iter_mut().zip(sums.chunks_exact(TILE)) {
-                // SAFETY: a register is as long as a tile's row.
-                *register = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
+    for first in (0..rows.groups).map(|group| group * ROWS) {
+        // No closures here: they are not always compiled with the wide registers.
+        let mut registers = [[_mm512_setzero_ps(); ACROSS]; ROWS];
+        if rows.first == First::Sums {
+            for (registers, sums) in registers.iter_mut().zip(&sums[first..][..ROWS]) {
+                for (register, sums) in registers.iter_mut().zip(sums.chunks_exact(TILE)) {
+                    // SAFETY: a register is as long as a tile's row.
+                    *register = unsafe { _mm512_loadu_ps(sums.as_ptr()) };
+                }
             }
         }
-    }
-    for (step, [left, right]) in rows.offsets.iter().enumerate() {
         // SAFETY: the caller's.
-        let (left, right) =
-            unsafe { (rows.left.as_ptr().byte_add(*left), rows.right.as_ptr().byte_add(*right)) };
-        let pairs = if step + 1 == rows.offsets.len() { rows.last_pairs } else { STEP / 2 };
-        for pair in 0..pairs {
-            let mut columns = [_mm512_setzero_si512(); ACROSS];
-            for (across, columns) in columns.iter_mut().enumerate() {
-                // SAFETY: the caller's; a tile's row is a register of pairs. What is asked for ahead need not be there.
-                *columns = unsafe {
-                    let row = right.add(pair * rows.right_row + across * rows.right_second);
-                    _mm_prefetch::<_MM_HINT_T1>(row.wrapping_add(AHEAD).cast());
-                    _mm512_loadu_si512(row.cast())
-                };
-            }
-            for (row, registers) in registers.iter_mut().enumerate() {
-                // SAFETY: the caller's; a pair is 32 bits without a meaning of their own, a register sixteen of them.
-                unsafe {
-                    let value = left.add(row * rows.left_row + 2 * pair).cast::<i32>().read_unaligned();
-                    let value = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(value));
-                    for (register, columns) in registers.iter_mut().zip(columns) {
-                        let columns = std::mem::transmute::<__m512i, __m512bh>(columns);
-                        *register = _mm512_dpbf16_ps(*register, value, columns);
+        let rows_left = unsafe { rows.left.as_ptr().add(first * rows.left_row) };
+        for (step, [left, right]) in rows.offsets.iter().enumerate() {
+            // SAFETY: the caller's.
+            let (left, right) = unsafe { (rows_left.byte_add(*left), rows.right.as_ptr().byte_add(*right)) };
+            let pairs = if step + 1 == rows.offsets.len() { rows.last_pairs } else { STEP / 2 };
+            for pair in 0..pairs {
+                let mut columns = [_mm512_setzero_si512(); ACROSS];
+                for (across, columns) in columns.iter_mut().enumerate() {
+                    // SAFETY: the caller's; a tile's row is a register of pairs. What is asked for ahead need not be there.
+                    *columns = unsafe {
+                        let row = right.add(pair * rows.right_row + across * rows.right_second);
+                        _mm_prefetch::<_MM_HINT_T1>(row.wrapping_add(AHEAD).cast());
+                        _mm512_loadu_si512(row.cast())
+                    };
+                }
+                for (row, registers) in registers.iter_mut().enumerate() {
+                    // SAFETY: the caller's; a pair is 32 bits without a meaning of their own, a register sixteen of them.
+                    unsafe {
+                        let value = left.add(row * rows.left_row + 2 * pair).cast::<i32>().read_unaligned();
+                        let value = std::mem::transmute::<__m512i, __m512bh>(_mm512_set1_epi32(value));
+                        for (register, columns) in registers.iter_mut().zip(columns) {
+                            let columns = std::mem::transmute::<__m512i, __m512bh>(columns);
+                            *register = _mm512_dpbf16_ps(*register, value, columns);
+                        }
                     }
                 }
             }
         }
+        // SAFETY: the caller's.
+        unsafe { then.take(first, registers, sums) };
     }
-    // SAFETY: the caller's.
-    unsafe { then.take(registers, sums) };
 }
