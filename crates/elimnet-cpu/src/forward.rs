@@ -126,8 +126,8 @@ impl Call<'_> {
     /// Whether the step is a pooling that was done with the convolution before it.
     fn is_done_before(&self) -> bool {
         let Schedule { pooled, maxima, .. } = self.schedule;
-        let pools = pooled.iter().flatten().copied().chain(maxima.iter().flatten().map(|maxima| maxima.pool));
-        pools.into_iter().any(|pool| pool == self.index)
+        let maxima = maxima.iter().flatten().map(|maxima| maxima.pool);
+        pooled.iter().flatten().copied().chain(maxima).any(|pool| pool == self.index)
     }
 
     /// From the first input to the output, in one arena.

@@ -319,3 +319,30 @@ fn passes_gradient_on(step: &Step) -> Option<usize> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use elimnet_arch::zoo;
+
+    use super::Schedule;
+    use crate::plan::{Kind, Mode, Plan};
+
+    #[test]
+    fn max_pooling_behind_batch_norm_is_done_with_the_convolution() {
+        for (name, expected) in
+            [("resnet18", vec![(0, 1)]), ("vgg11", vec![]), ("mobilenet_v3_small", vec![])]
+        {
+            let network = zoo::by_name(name, 10).unwrap();
+            let blocks = 0..network.all_blocks().count();
+            let plan = Plan::new(&network, blocks, network.input_shape(64), Mode::Training).unwrap();
+            let schedule = Schedule::new(&plan);
+            let found = schedule.maxima.iter().enumerate();
+            let found: Vec<_> = found.filter_map(|(conv, maxima)| Some((conv, (*maxima)?.pool))).collect();
+            assert_eq!(found, expected, "{name}");
+            for (conv, pool) in found {
+                assert!(matches!(plan.steps[pool].kind, Kind::MaxPool(_)));
+                assert!(schedule.is_idle[plan.steps[conv].output], "what lies between is not written");
+            }
+        }
+    }
+}

@@ -17,7 +17,8 @@ use crate::unroll::Unroll;
 const ROW_BYTES: usize = 16 << 10;
 /// Depth up to which writing the output costs more than reading the panels again.
 const SHORT_DEPTH: usize = 96;
-/// Rows of such a depth that meet a panel at once on units that take more than a block.
+/// Rows of such a depth that meet a panel at once on units that take more than a block: eight groups of as many as registers hold
+/// (`benchmarks/LOG.md`, 2026-11-30).
 const SHORT_ROWS: usize = 96;
 /// Windows of a band that meet a panel at once.
 const BAND_ROWS: usize = 128;

@@ -20,7 +20,7 @@ pub(crate) struct Unroll<'a> {
     pub(crate) padded: usize,
 }
 
-/// Runs that a window of a single step may be made of, to be put together in registers.
+/// Runs that a window of a single step may be made of, to be put together in registers: those of the stems, 3 x 3 of 3 channels.
 const MOST_RUNS: usize = 3;
 
 impl Kernel for Unroll<'_> {
@@ -123,13 +123,14 @@ mod tests {
     #[test]
     fn windows_are_their_runs_and_zeros() {
         // One run, two, three, more; out of order; so near to each other that a step would begin before the window.
-        let cases: [(&[usize], usize, usize); 7] = [
+        let cases: [(&[usize], usize, usize); 8] = [
             (&[0], 27, 1),
             (&[0, 70], 16, 5),
             (&[0, 100, 50], 9, 6),
             (&[0, 150, 300, 450, 75, 225, 375], 21, 6),
             (&[0, 20, 40, 60, 80], 5, 2),
             (&[0, 4, 8], 3, 3),
+            (&[0, 2, 4], 3, 3),
             (&[0, 90], 48, 16),
         ];
         for (runs, length, distance) in cases {

@@ -120,7 +120,22 @@ impl<'a, E: Element> Window<'a, E> {
         simd.splat((self.rows.start * self.row_taps + self.columns.start) as f32)
     }
 
-    /// Tap and values of each place, channels from `first` on, a full register where `WHOLE`.
+    /// The values of a place, channels from `first` on, a full register where `WHOLE`.
+    #[inline(always)]
+    pub(super) fn load<S: Simd, const WHOLE: bool>(
+        &self,
+        simd: S,
+        [row, column]: [usize; 2],
+        first: usize,
+    ) -> S::Vector {
+        if WHOLE {
+            return self.whole.load(simd, [row, column], first);
+        }
+        let pixel = row * self.shape.row + column * self.shape.column;
+        simd.load_element(&self.pixels[pixel + first..pixel + self.shape.width])
+    }
+
+    /// Tap and values of each place, as [`Window::load`] gives them.
     #[inline(always)]
     pub(super) fn each<S: Simd, const WHOLE: bool>(
         &self,
@@ -128,17 +143,11 @@ impl<'a, E: Element> Window<'a, E> {
         first: usize,
         mut see: impl FnMut(S::Vector, S::Vector),
     ) {
-        let Self { rows, columns, row_taps, pixels, shape, whole } = self;
+        let Self { rows, columns, row_taps, .. } = self;
         for row in 0..rows.len() {
             for column in 0..columns.len() {
                 let tap = (rows.start + row) * row_taps + columns.start + column;
-                let values = if WHOLE {
-                    whole.load(simd, [row, column], first)
-                } else {
-                    let pixel = row * shape.row + column * shape.column;
-                    simd.load_element(&pixels[pixel + first..pixel + shape.width])
-                };
-                see(simd.splat(tap as f32), values);
+                see(simd.splat(tap as f32), self.load::<S, WHOLE>(simd, [row, column], first));
             }
         }
     }

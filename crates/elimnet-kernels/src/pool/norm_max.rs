@@ -130,7 +130,8 @@ impl<E: Element> Row<'_, E> {
         let [mean, scale, bias] = self.parameters;
         let [mean, scale, bias] = [load(mean), load(scale), load(bias)];
         let zero = simd.splat(0.0);
-        let mut largest = Largest::new(simd, [window.first_tap(simd), zero]);
+        let first = window.load::<S, WHOLE>(simd, [0, 0], channels.start);
+        let mut largest = Largest::new(simd, [window.first_tap(simd), first]);
         window.each::<S, WHOLE>(simd, channels.start, |tap, y| {
             largest.meet(simd, affine(simd, y, mean, scale, bias), [tap, y]);
         });

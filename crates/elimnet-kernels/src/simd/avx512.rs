@@ -263,7 +263,7 @@ impl Simd for Avx512 {
         // SAFETY: `self` proves that the instruction set is there; the mask has no lane beyond the slice.
         unsafe {
             let halves = _mm256_maskz_loadu_epi16(lanes_of(values.len()), values.as_ptr().cast());
-            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(halves)))
+            widen(halves)
         }
     }
 

@@ -40,7 +40,8 @@ impl Dot {
     /// As [`super::tiles::Tiles::multiply`].
     pub(super) fn multiply(self, block: TileBlock<'_>, first: First, sums: &mut Sums) {
         block.check(block.shape.rows);
-        self.multiply_chunks(block, first, sums, None);
+        // SAFETY: operands were checked.
+        unsafe { self.multiply_chunks(block, first, sums, None) };
     }
 
     /// As [`super::tiles::Tiles::multiply_and_finish`].
@@ -55,13 +56,15 @@ impl Dot {
             block.shape.rows = rows;
             block.check_operands(rows);
             finish.check(block.shape);
-            self.multiply_chunks(block, First::Zero, sums, Some(finish));
+            // SAFETY: operands and where rows go were checked.
+            unsafe { self.multiply_chunks(block, First::Zero, sums, Some(finish)) };
         }
         rows
     }
 
-    /// Operands and what rows go to were checked.
-    fn multiply_chunks(
+    /// # Safety
+    /// [`TileBlock::check_operands`] and [`FinishRows::check`] must hold.
+    unsafe fn multiply_chunks(
         self,
         block: TileBlock<'_>,
         first: First,
@@ -92,13 +95,13 @@ impl Dot {
                     right_second: right.second,
                     first: if index == 0 { first } else { First::Sums },
                 };
-                // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands, and where
-                // rows go was checked.
+                // SAFETY: `self` proves that the instruction set is there; what the steps load is inside the operands, and rows are
+                // where they go, by the caller.
                 unsafe {
                     match &mut finish {
                         Some(finish) if is_last => {
                             let sums = if index == 0 { &mut [][..] } else { &mut sums[row * BLOCK..] };
-                            finish_rows(self.0, height, shape.across, rows, sums, finish.from(row));
+                            finish_rows(self.0, height, shape.across, rows, sums, finish.without(row));
                         }
                         _ => multiply_rows(height, shape.across, rows, &mut sums[row * BLOCK..]),
                     }
@@ -183,9 +186,9 @@ unsafe fn multiply_rows(height: usize, across: usize, rows: Rows<'_>, sums: &mut
             match (height, across) {
                 $(
                     // SAFETY: the caller's.
-                    ($height, 1) => unsafe { multiply::<$height, 1, Keep>(rows, sums, Keep) },
+                    ($height, 1) => unsafe { multiply::<$height, 1, Memory>(rows, sums, Memory) },
                     // SAFETY: the caller's.
-                    ($height, _) => unsafe { multiply::<$height, 2, Keep>(rows, sums, Keep) },
+                    ($height, _) => unsafe { multiply::<$height, 2, Memory>(rows, sums, Memory) },
                 )*
                 _ => unreachable!("{height} rows in registers"),
             }
@@ -207,13 +210,13 @@ unsafe fn finish_rows(
     finish: FinishRows<'_>,
 ) {
     macro_rules! of_height {
-        ($then:expr, $($height:literal),*) => {
+        ($to:expr, $($height:literal),*) => {
             match (height, across) {
                 $(
                     // SAFETY: the caller's.
-                    ($height, 1) => unsafe { multiply::<$height, 1, _>(rows, sums, $then) },
+                    ($height, 1) => unsafe { multiply::<$height, 1, _>(rows, sums, $to) },
                     // SAFETY: the caller's.
-                    ($height, _) => unsafe { multiply::<$height, 2, _>(rows, sums, $then) },
+                    ($height, _) => unsafe { multiply::<$height, 2, _>(rows, sums, $to) },
                 )*
                 _ => unreachable!("{height} rows that are finished in registers"),
             }
@@ -223,13 +226,13 @@ unsafe fn finish_rows(
         ($($name:ident),*) => {
             match finish.activation {
                 Activation::Identity if finish.part.is_some() => {
-                    let then = GoOn::<_, true> { simd, finish, function: activation::Identity };
-                    of_height!(then, 8, 9, 10, 11, 12)
+                    let output = Output::<_, true> { simd, finish, function: activation::Identity };
+                    of_height!(output, 8, 9, 10, 11, 12)
                 }
                 $(
                     Activation::$name => {
-                        let then = GoOn::<_, false> { simd, finish, function: activation::$name };
-                        of_height!(then, 8, 9, 10, 11, 12)
+                        let output = Output::<_, false> { simd, finish, function: activation::$name };
+                        of_height!(output, 8, 9, 10, 11, 12)
                     }
                 )*
                 other => unreachable!("{other:?} in registers"),
@@ -240,7 +243,7 @@ unsafe fn finish_rows(
 }
 
 /// What becomes of sums in registers.
-trait Then {
+trait Destination {
     /// Of a group of rows, from `first` on.
     ///
     /// # Safety
@@ -254,9 +257,9 @@ trait Then {
 }
 
 /// They are stored.
-struct Keep;
+struct Memory;
 
-impl Then for Keep {
+impl Destination for Memory {
     #[inline(always)]
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
         &mut self,
@@ -274,13 +277,13 @@ impl Then for Keep {
 }
 
 /// They go on through bias, shortcut and activation, and are added to the moments.
-struct GoOn<'a, F, const WITH_MOMENTS: bool> {
+struct Output<'a, F, const WITH_MOMENTS: bool> {
     simd: Avx512,
     finish: FinishRows<'a>,
     function: F,
 }
 
-impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
+impl<F: Function, const WITH_MOMENTS: bool> Destination for Output<'_, F, WITH_MOMENTS> {
     #[inline(always)]
     unsafe fn take<const ROWS: usize, const ACROSS: usize>(
         &mut self,
@@ -336,15 +339,16 @@ impl<F: Function, const WITH_MOMENTS: bool> Then for GoOn<'_, F, WITH_MOMENTS> {
 }
 
 /// # Safety
-/// What the offsets reach must be inside the operands; as `then` has it.
+/// What the offsets reach must be inside the operands; as `to` has it.
 #[target_feature(enable = "avx512f,avx512dq,avx512bw,avx512vl,avx2,fma,avx512bf16")]
-unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Then>(
+unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Destination>(
     rows: Rows<'_>,
     sums: &mut [f32],
-    mut then: T,
+    mut to: T,
 ) {
     let (sums, _) = sums.as_chunks_mut::<BLOCK>();
-    for first in (0..rows.groups).map(|group| group * ROWS) {
+    for group in 0..rows.groups {
+        let first = group * ROWS;
         // No closures here: they are not always compiled with the wide registers.
         let mut registers = [[_mm512_setzero_ps(); ACROSS]; ROWS];
         if rows.first == First::Sums {
@@ -385,6 +389,6 @@ unsafe fn multiply<const ROWS: usize, const ACROSS: usize, T: Then>(
             }
         }
         // SAFETY: the caller's.
-        unsafe { then.take(first, registers, sums) };
+        unsafe { to.take(first, registers, sums) };
     }
 }

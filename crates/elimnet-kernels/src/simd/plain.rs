@@ -59,7 +59,7 @@ impl Plain {
             part.left.values = &block.left.values[first * block.left.row..];
             part.shape.rows = BLOCK.min(count - first);
             self.multiply(part, First::Zero, sums);
-            finish(Isa::portable(), rows.activation, sums, rows.from(first).block(part.shape.rows));
+            finish(Isa::portable(), rows.activation, sums, rows.without(first).block(part.shape.rows));
         }
         count
     }

@@ -80,9 +80,7 @@ impl Tiles {
             Self::Plain(plain) => plain.multiply(block, first, sums),
         }
     }
-}
 
-impl Tiles {
     /// As [`Tiles::multiply`] from zero on, with what becomes of the sums before they leave the registers. Gives for how many of the
     /// rows, of which there may be more than in other blocks, it was done; where for none, nothing was.
     ///
@@ -121,10 +119,10 @@ pub(crate) struct FinishRows<'a> {
 
 impl<'a> FinishRows<'a> {
     /// The same without the first rows.
-    pub(super) fn from(&mut self, row: usize) -> FinishRows<'_> {
+    pub(super) fn without(&mut self, rows: usize) -> FinishRows<'_> {
         FinishRows {
-            shortcut: self.shortcut.map(|shortcut| &shortcut[row * self.shortcut_pixel..]),
-            output: &mut self.output[row * self.pixel..],
+            shortcut: self.shortcut.map(|shortcut| &shortcut[rows * self.shortcut_pixel..]),
+            output: &mut self.output[rows * self.pixel..],
             part: self.part.as_mut().map(|part| part.channels(0..self.columns)),
             ..*self
         }
@@ -220,7 +218,8 @@ impl Steps {
 /// How much of a block there is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shape {
-    /// 1 to 32 rows; the rest of their last tile is multiplied or not (see [`TileUnit::loads_whole_tiles`]).
+    /// 1 to 32 rows, or more where they are finished in registers; the rest of their last tile is multiplied or not (see
+    /// [`TileUnit::loads_whole_tiles`]).
     pub(crate) rows: usize,
     /// 1 or 2 tiles across: those of the right operand.
     pub(crate) across: usize,
@@ -343,25 +342,32 @@ mod tests {
     #[test]
     fn rows_are_finished_in_registers_as_they_are_in_memory() {
         for unit in TileUnit::available().into_iter().filter(|unit| !unit.loads_whole_tiles()) {
-            for (rows, depth) in [(8, STEP), (12, 9 * STEP), (31, 6), (75, 8 * STEP), (100, 9 * STEP)] {
+            // Rows, depth, and rows at once.
+            for (rows, depth, at_once) in [
+                (7, STEP, 0),
+                (8, STEP, 8),
+                (12, 9 * STEP, 12),
+                (31, 6, 31),
+                (75, 8 * STEP, 75),
+                (100, 9 * STEP, 32),
+            ] {
                 for columns in [1, 8, 16, 17, 24, 32] {
-                    for (case, activation) in KINDS.into_iter().enumerate() {
-                        let with = [case % 2 == 0, case % 3 == 0, activation == Activation::Identity];
-                        let problem = Problem { rows, depth, columns, activation, with };
-                        let (registers, memory) = (problem.in_registers(unit), problem.in_memory(unit));
-                        assert!(registers.rows == memory.rows, "{unit:?} {problem:?}");
-                        assert!(registers.output == memory.output, "{unit:?} {problem:?}");
-                        // Their squares are too large to be exact in any order.
-                        let is_near = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs();
-                        assert!(
-                            registers.moments.iter().zip(&memory.moments).all(is_near),
-                            "{unit:?} {problem:?}"
-                        );
+                    for (activation, with) in
+                        KINDS.into_iter().flat_map(|kind| COMBINATIONS.map(|with| (kind, with)))
+                    {
+                        let is_fit = activation == Activation::Identity
+                            || (activation != Activation::Sigmoid && !with[2]);
+                        let expected = if is_fit { at_once } else { 0 };
+                        Problem { rows, depth, columns, activation, with }.check(unit, expected);
                     }
                 }
             }
         }
     }
+
+    /// With bias, shortcut, moments.
+    const COMBINATIONS: [[bool; 3]; 5] =
+        [[false; 3], [true, false, false], [true, true, false], [false, false, true], [true, false, true]];
 
     #[derive(Debug)]
     struct Problem {
@@ -383,6 +389,16 @@ mod tests {
     impl Problem {
         const PIXEL: usize = BLOCK + 3;
 
+        fn check(&self, unit: TileUnit, rows: usize) {
+            let (registers, memory) = (self.in_registers(unit), self.in_memory(unit));
+            assert_eq!([registers.rows, memory.rows], [rows; 2], "{unit:?} {self:?}");
+            assert!(registers.output == memory.output, "{unit:?} {self:?}");
+            // Their squares are too large to be exact in any order.
+            let is_near =
+                |(a, b): (&f32, &f32)| a.to_bits() == b.to_bits() || (a - b).abs() <= 1e-6 * b.abs();
+            assert!(registers.moments.iter().zip(&memory.moments).all(is_near), "{unit:?} {self:?}");
+        }
+
         fn in_registers(&self, unit: TileUnit) -> Made {
             let mut sums = [f32::NAN; BLOCK * BLOCK];
             self.run(|block, finish| unit.configure().multiply_and_finish(block, &mut sums, finish))
@@ -401,7 +417,7 @@ mod tests {
                     block.left.values = &left.values[first * left.row..];
                     block.shape.rows = BLOCK.min(count - first);
                     unit.configure().multiply(block, First::Zero, &mut sums);
-                    finish(isa, self.activation, &sums, rows.from(first).block(block.shape.rows));
+                    finish(isa, self.activation, &sums, rows.without(first).block(block.shape.rows));
                 }
                 count
             })

@@ -38,15 +38,28 @@ fn check_whole_numbers<E: Kernels>(pool: Pool2d) {
         d_weight[channel] += gradient * f64::from(y[*index] - mean[channel]);
     }
     expected.extend(d_weight.into_iter().chain(d_bias));
+    expected.extend(indices.iter().enumerate().map(|(output, index)| tap(&pool, output, *index)));
     let norm = BatchNorm { mean: &mean, inverse_std: &ones, weight: &weight };
     let fused = NormMaxPool { norm, bias: &bias, pool };
     let (y, dz) = (elements::<E>(&y), elements::<E>(&dz));
     for (isa, actual) in on_every_isa(|isa| {
         let run = run(isa, &fused, &y, &dz);
-        [run.z, run.inputs, run.d_weight, run.d_bias].concat()
+        [run.z, run.inputs, run.d_weight, run.d_bias, run.taps].concat()
     }) {
         assert_eq!(first_difference(&actual, &expected), None, "{isa} {pool:?}");
     }
+}
+
+/// Where in the window of an output value an input value lies, both by their places in memory.
+fn tap(pool: &Pool2d, output: usize, input: usize) -> f64 {
+    let pixel = |place: usize, width: usize, height: usize| {
+        let pixel = place / pool.channels;
+        [pixel / width % height, pixel % width]
+    };
+    let out = pixel(output, pool.out_width(), pool.out_height());
+    let within = pixel(input, pool.in_width, pool.in_height);
+    let [y, x] = [0, 1].map(|axis| within[axis] + pool.padding[axis] - out[axis] * pool.stride[axis]);
+    (y * pool.kernel[1] + x) as f64
 }
 
 /// What both directions made.
@@ -56,6 +69,7 @@ struct Run {
     d_y: Vec<f32>,
     d_weight: Vec<f32>,
     d_bias: Vec<f32>,
+    taps: Vec<f32>,
 }
 
 fn run<E: Kernels>(isa: Isa, fused: &NormMaxPool<'_>, y: &[E], dz: &[E]) -> Run {
@@ -66,7 +80,14 @@ fn run<E: Kernels>(isa: Isa, fused: &NormMaxPool<'_>, y: &[E], dz: &[E]) -> Run 
     let maxima = Maxima { inputs: &inputs, taps: &taps };
     let parameters = NormGradients { weight: &mut d_weight, bias: &mut d_bias };
     E::norm_relu_max_pool2d_backward(isa, fused, y, maxima, dz, &mut d_y, parameters);
-    Run { z: floats(&z), inputs: floats(&inputs), d_y: floats(&d_y), d_weight, d_bias }
+    Run {
+        z: floats(&z),
+        inputs: floats(&inputs),
+        d_y: floats(&d_y),
+        d_weight,
+        d_bias,
+        taps: taps.into_iter().map(f32::from).collect(),
+    }
 }
 
 #[test]
