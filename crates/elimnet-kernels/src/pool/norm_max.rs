@@ -151,6 +151,9 @@ impl<E: Element> Row<'_, E> {
 ///
 /// # Panics
 /// As [`normalize_relu_max_pool2d`].
+///
+/// # Source
+/// Ioffe & Szegedy, *Batch Normalization*, 2015, §3, where all gradients but those of the maxima are zero.
 pub fn norm_relu_max_pool2d_backward<E: Element>(
     isa: Isa,
     fused: &NormMaxPool<'_>,

@@ -119,3 +119,57 @@ fn check_chain<E: Kernels>(pool: Pool2d) {
     });
     check_gradients::<E>(&problem, Activation::Relu, [&d_y, &d_weight, &d_bias], runs);
 }
+
+fn small() -> Pool2d {
+    Pool2d {
+        batch: 1,
+        in_height: 1,
+        in_width: 4,
+        channels: 1,
+        kernel: [1, 4],
+        stride: [1, 1],
+        padding: [0, 0],
+    }
+}
+
+#[test]
+fn the_last_nan_of_a_window_is_its_largest() {
+    let (nan, one) = (f32::NAN, [1.0]);
+    let norm = BatchNorm { mean: &[0.0], inverse_std: &one, weight: &one };
+    let fused = NormMaxPool { norm, bias: &[0.0], pool: small() };
+    for (y, tap) in [([1.0, nan, 2.0, nan], 3.0), ([nan, 1.0, 2.0, 3.0], 0.0), ([1.0, nan, 3.0, 2.0], 1.0)] {
+        on_every_isa(|isa| {
+            let run = run(isa, &fused, &y, &[1.0]);
+            assert!(run.z[0].is_nan() && run.inputs[0].is_nan(), "{} {y:?}", isa.name());
+            assert_eq!(run.taps, [tap], "{} {y:?}", isa.name());
+            run.taps
+        });
+    }
+}
+
+#[test]
+fn broken_contracts_panic() {
+    let forward = |y: usize, z: usize, inputs: usize, taps: usize, bias: usize| {
+        let (one, bias) = ([1.0], vec![0.0; bias]);
+        let norm = BatchNorm { mean: &one, inverse_std: &one, weight: &one };
+        let fused = NormMaxPool { norm, bias: &bias, pool: small() };
+        let (mut z, mut inputs, mut taps) = (vec![0.0; z], vec![0.0; inputs], vec![0; taps]);
+        let call = || {
+            f32::normalize_relu_max_pool2d(
+                Isa::portable(),
+                &fused,
+                &vec![0.0; y],
+                &mut z,
+                &mut inputs,
+                &mut taps,
+            );
+        };
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(call)).is_err()
+    };
+    assert!(!forward(4, 1, 1, 1, 1));
+    for [y, z, inputs, taps, bias] in
+        [[3, 1, 1, 1, 1], [4, 2, 1, 1, 1], [4, 1, 0, 1, 1], [4, 1, 1, 2, 1], [4, 1, 1, 1, 2]]
+    {
+        assert!(forward(y, z, inputs, taps, bias), "{y} {z} {inputs} {taps} {bias}");
+    }
+}
